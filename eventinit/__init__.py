@@ -1,0 +1,1 @@
+"""Start LLM inference nodes as typed async events that handlers can change, veto and watch."""

@@ -1,0 +1,1 @@
+"""The real parts of a start, one file per kind."""

@@ -1,0 +1,1 @@
+"""The ``eventinit`` command."""

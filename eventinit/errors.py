@@ -1,0 +1,260 @@
+"""Every error that eventinit raises.
+
+EventInitError
+├── ConfigError (ValueError)                       a configuration that cannot be used
+│   ├── DottedPathError (ImportError)              a dotted path that leads nowhere
+│   └── ConstructorError (TypeError)               a callback or handler class that refuses its arguments
+├── HookNameError (AttributeError)                 a callback method that is almost a hook
+├── SubscriptionError (TypeError)                  something that cannot be subscribed as asked
+├── VetoError (TypeError)                          a handler's return value that is no veto, or a veto out of place
+├── HandlerError (RuntimeError)                    a handler that raised
+├── BusError (RuntimeError)                        a bus used in a way it does not allow
+├── LifecycleError (RuntimeError)                  a start or stop out of turn
+├── PhaseTimeoutError (TimeoutError)               a phase that took longer than it may
+├── ContextError
+│   ├── ContextSealedError (AttributeError)        a field written after its value was used
+│   ├── ContextValueError (TypeError, ValueError)  a field written with a value it cannot hold
+│   └── DetachedContextError (AttributeError)      the context of an event that was rebuilt from JSON
+├── DownloadError (OSError)
+│   ├── ModelNotFoundError (FileNotFoundError)     no such folder, bucket, prefix or repository
+│   ├── AccessDeniedError (PermissionError)        the store knows the model and refuses it
+│   ├── StoreUnavailableError (ConnectionError)    the store does not answer
+│   └── UnsafeKeyError (ValueError)                a key that would leave the model's folder
+├── PlacementError (RuntimeError)                  Ray could not be reached or refused the group
+│   ├── InfeasibleGroupError (ValueError)          a group that the cluster can never hold
+│   └── GroupTooSmallError (ValueError)            a group with fewer bundles than the engine has workers
+├── EngineError (RuntimeError)                     the engine did not start
+│   ├── EngineArgumentError (ValueError)           an argument that vLLM does not know or refuses
+│   └── EngineDiedError                            the engine ended by itself after it had started
+└── MissingExtraError (ImportError)                a backend that is not installed
+
+Messages are built from data, and the data stay on the error as attributes. Every error can be pickled, so it survives
+the way from a Ray task to the caller.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Self
+
+
+class EventInitError(Exception):
+    """Raised when eventinit cannot do what was asked; the root of all its errors.
+
+    Attributes:
+        also: Errors that happened beside this one and were not raised themselves.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.also: tuple[BaseException, ...] = ()
+
+    def attach(self, others: Iterable[BaseException]) -> Self:
+        """Keep errors that happened beside this one, and name each in a note of the traceback."""
+        for other in others:
+            self.also = (*self.also, other)
+            self.add_note(f"also: {type(other).__name__}: {other}")
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self.args, self.__dict__)
+
+
+def _rebuild(cls: type[EventInitError], args: tuple[Any, ...], state: dict[str, Any]) -> EventInitError:
+    error = cls.__new__(cls, *args)
+    error.args = args
+    error.__dict__.update(state)
+    return error
+
+
+def _list(names: Iterable[str]) -> str:
+    return ", ".join(names)
+
+
+class ConfigError(EventInitError, ValueError):
+    """Raised when a configuration cannot be used; ``problems`` has one sentence for each thing to mend."""
+
+    def __init__(self, subject: str, problems: Sequence[str]) -> None:
+        self.subject = subject
+        self.problems = tuple(problems)
+        super().__init__(f"{subject}: " + "; ".join(problems))
+
+
+class DottedPathError(ConfigError, ImportError):
+    """Raised when a dotted path such as ``my_module.MyCallback`` leads to nothing usable."""
+
+    def __init__(self, path: str, problem: str) -> None:
+        self.dotted_path = path
+        super().__init__(repr(path), [problem])
+
+
+class ConstructorError(ConfigError, TypeError):
+    """Raised when a class that the configuration names refuses the arguments given for it, or raises on them."""
+
+    def __init__(self, class_name: str, arguments: Iterable[str], cause: BaseException, where: str) -> None:
+        self.class_name = class_name
+        self.arguments = tuple(arguments)
+        given = f"the arguments {_list(self.arguments)}" if self.arguments else "no arguments"
+        problem = f"its constructor failed with {given}: {type(cause).__name__}: {cause}; mend {where}"
+        super().__init__(class_name, [problem])
+
+
+class HookNameError(EventInitError, AttributeError):
+    """Raised when a method of a callback looks like a hook and is none."""
+
+    def __init__(self, owner: str, method: str, nearest: str | None, hooks: Iterable[str]) -> None:
+        self.owner = owner
+        self.method = method
+        self.nearest = nearest
+        remedy = f"did you mean {nearest!r}?" if nearest else f"the hooks are {_list(hooks)}"
+        super().__init__(f"{owner} has a method {method!r}, which is no hook and would never be called; {remedy}")
+
+
+class SubscriptionError(EventInitError, TypeError):
+    """Raised when something cannot be subscribed, before anything is emitted."""
+
+
+class VetoError(EventInitError, TypeError):
+    """Raised when a handler returns something that is neither None nor a veto, or vetoes what cannot be vetoed."""
+
+    def __init__(self, handler: str, event: str, value: object, *, vetoable: bool) -> None:
+        self.handler = handler
+        self.event = event
+        self.value = value
+        problem = (
+            f"{handler} returned {value!r} for {event}"
+            if vetoable
+            else f"{handler} vetoed {event}, which cannot be vetoed"
+        )
+        remedy = "return None, False or Veto('reason')" if vetoable else "only the events marked as vetoable can be"
+        super().__init__(f"{problem}; {remedy}")
+
+
+class HandlerError(EventInitError, RuntimeError):
+    """Raised when a handler failed; ``__cause__`` is what it raised, ``also`` holds the failures of other handlers."""
+
+    def __init__(self, handler: str, event: str, phase: str | None, cause: BaseException) -> None:
+        self.handler = handler
+        self.event = event
+        self.phase = phase
+        where = f"{event} (phase {phase})" if phase else event
+        super().__init__(f"{handler} failed on {where}: {type(cause).__name__}: {cause}")
+        self.__cause__ = cause
+
+
+class BusError(EventInitError, RuntimeError):
+    """Raised when a bus is used in a way that it does not allow."""
+
+
+class LifecycleError(EventInitError, RuntimeError):
+    """Raised when a node is started twice, or used when it is not running."""
+
+
+class PhaseTimeoutError(EventInitError, TimeoutError):
+    """Raised when a phase took longer than its timeout."""
+
+    def __init__(self, phase: str, timeout_s: float, setting: str, last_known: str | None = None) -> None:
+        self.phase = phase
+        self.timeout_s = timeout_s
+        self.setting = setting
+        self.last_known = last_known
+        state = f"; last known: {last_known}" if last_known else ""
+        super().__init__(f"the {phase} phase took longer than {timeout_s:g} s{state}; raise {setting} to wait longer")
+
+
+class ContextError(EventInitError):
+    """Raised when the context is used in a way that it does not allow."""
+
+
+class ContextSealedError(ContextError, AttributeError):
+    """Raised when a field of the context is written after its value was used, so that the write would be lost."""
+
+    def __init__(self, field: str, sealed_by: str, remedy: str) -> None:
+        self.field = field
+        self.sealed_by = sealed_by
+        super().__init__(f"context.{field} can no longer be changed: {sealed_by}; {remedy}")
+
+
+class ContextValueError(ContextError, TypeError, ValueError):
+    """Raised when a field of the context is given a value that it cannot hold."""
+
+    def __init__(self, field: str, value: object, expected: str) -> None:
+        self.field = field
+        self.expected = expected
+        super().__init__(f"context.{field} takes {expected}, not {type(value).__name__} {value!r:.80}")
+
+
+class DetachedContextError(ContextError, AttributeError):
+    """Raised when the context of an event is asked for that was rebuilt from JSON, which leaves the context out."""
+
+
+class DownloadError(EventInitError, OSError):
+    """Raised when a model's files could not be fetched; ``source`` is where they were to come from."""
+
+    def __init__(self, source: str, problem: str) -> None:
+        self.source = source
+        self.problem = problem
+        super().__init__(f"{source}: {problem}")
+
+
+class ModelNotFoundError(DownloadError, FileNotFoundError):
+    """Raised when the folder, bucket, prefix or repository does not exist or holds no files."""
+
+
+class AccessDeniedError(DownloadError, PermissionError):
+    """Raised when the store refuses access to the model."""
+
+
+class StoreUnavailableError(DownloadError, ConnectionError):
+    """Raised when the store cannot be reached or answers with errors of its own."""
+
+
+class UnsafeKeyError(DownloadError, ValueError):
+    """Raised when an object's key would be written outside the model's folder."""
+
+
+class PlacementError(EventInitError, RuntimeError):
+    """Raised when Ray cannot be reached, or a placement group cannot be made or used."""
+
+
+class InfeasibleGroupError(PlacementError, ValueError):
+    """Raised when the nodes of the cluster can never hold the placement group."""
+
+    def __init__(self, bundles: Sequence[dict[str, float]], strategy: str, problem: str) -> None:
+        self.bundles = tuple(bundles)
+        self.strategy = strategy
+        super().__init__(
+            f"the placement group of {len(bundles)} bundle(s) {list(bundles)} ({strategy}) can never be placed: {problem};"
+            " ask for less in placement_group_config, or add nodes"
+        )
+
+
+class GroupTooSmallError(PlacementError, ValueError):
+    """Raised when a placement group has fewer bundles than the engine has workers."""
+
+    def __init__(self, bundles: int, workers: int) -> None:
+        self.bundles = bundles
+        self.workers = workers
+        super().__init__(
+            f"the placement group has {bundles} bundle(s), the engine needs {workers} worker(s)"
+            " (tensor_parallel_size x pipeline_parallel_size); supply a group with one bundle for each worker"
+        )
+
+
+class EngineError(EventInitError, RuntimeError):
+    """Raised when the engine could not be started."""
+
+
+class EngineArgumentError(EngineError, ValueError):
+    """Raised when vLLM does not know an engine argument, or refuses its value."""
+
+
+class EngineDiedError(EngineError):
+    """Raised to whoever uses a node whose engine has ended by itself."""
+
+
+class MissingExtraError(EventInitError, ImportError):
+    """Raised when a backend is used that is not installed."""
+
+    def __init__(self, package: str, extra: str) -> None:
+        self.package = package
+        self.extra = extra
+        super().__init__(f"{package} is not installed; run: pip install 'eventinit[{extra}]'")

@@ -1,0 +1,1 @@
+"""Fakes of everything outside the process, for tests of handlers and of programs that start nodes."""

@@ -1,0 +1,4 @@
+"""Ready-made subscribers, for a configuration's ``handlers`` or for ``bus.attach``."""
+
+if __name__ != "eventinit.handlers":
+    raise ImportError("this folder is installed as eventinit.handlers: import that instead of handlers")
