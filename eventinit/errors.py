@@ -222,7 +222,7 @@ class InfeasibleGroupError(PlacementError, ValueError):
         self.bundles = tuple(bundles)
         self.strategy = strategy
         super().__init__(
-            f"the placement group of {len(bundles)} bundle(s) {list(bundles)} ({strategy}) can never be placed: {problem};"
+            f"the placement group of {len(bundles)} bundle(s) {list(bundles)}, {strategy}, can never fit: {problem};"
             " ask for less in placement_group_config, or add nodes"
         )
 
