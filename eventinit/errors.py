@@ -3,7 +3,8 @@
 EventInitError
 ├── ConfigError (ValueError)                       a configuration that cannot be used
 │   ├── DottedPathError (ImportError)              a dotted path that leads nowhere
-│   └── ConstructorError (TypeError)               a callback or handler class that refuses its arguments
+│   ├── ConstructorError (TypeError)               a callback or handler class that refuses its arguments
+│   └── FrozenConfigError (TypeError)              a change to a configuration, which is fixed once it is made
 ├── HookNameError (AttributeError)                 a callback method that is almost a hook
 ├── SubscriptionError (TypeError)                  something that cannot be subscribed as asked
 ├── VetoError (TypeError)                          a handler's return value that is no veto, or a veto out of place
@@ -14,6 +15,7 @@ EventInitError
 ├── ContextError
 │   ├── ContextSealedError (AttributeError)        a field written after its value was used
 │   ├── ContextValueError (TypeError, ValueError)  a field written with a value it cannot hold
+│   ├── UnknownFieldError (AttributeError)         a field that the context does not have
 │   └── DetachedContextError (AttributeError)      the context of an event that was rebuilt from JSON
 ├── DownloadError (OSError)
 │   ├── ModelNotFoundError (FileNotFoundError)     no such folder, bucket, prefix or repository
@@ -34,6 +36,8 @@ the way from a Ray task to the caller.
 
 from collections.abc import Iterable, Sequence
 from typing import Any, Self
+
+from eventinit.suggestion import did_you_mean
 
 
 class EventInitError(Exception):
@@ -95,6 +99,13 @@ class ConstructorError(ConfigError, TypeError):
         given = f"the arguments {_list(self.arguments)}" if self.arguments else "no arguments"
         problem = f"its constructor failed with {given}: {type(cause).__name__}: {cause}; mend {where}"
         super().__init__(class_name, [problem])
+
+
+class FrozenConfigError(ConfigError, TypeError):
+    """Raised when a configuration is changed, which is fixed once it is made."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(what, ["cannot be changed; make another configuration, or change the context of the start"])
 
 
 class HookNameError(EventInitError, AttributeError):
@@ -180,6 +191,14 @@ class ContextValueError(ContextError, TypeError, ValueError):
         self.field = field
         self.expected = expected
         super().__init__(f"context.{field} takes {expected}, not {type(value).__name__} {value!r:.80}")
+
+
+class UnknownFieldError(ContextError, AttributeError):
+    """Raised when a field is written that the context does not have."""
+
+    def __init__(self, field: str, fields: Iterable[str]) -> None:
+        self.field = field
+        super().__init__(f"the context has no field {field!r}; {did_you_mean(field, fields)}")
 
 
 class DetachedContextError(ContextError, AttributeError):

@@ -1,0 +1,171 @@
+"""A journal of who changed what, and dicts that write themselves into it."""
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Final, Self, SupportsIndex, cast
+
+from eventinit.author import current_author
+from eventinit.errors import ContextSealedError
+from eventinit.frozen import thaw
+from eventinit.redaction import redact
+
+
+class Absent(Enum):
+    """The old value of a key that was not there, or the new one of a key that was removed."""
+
+    ABSENT = "absent"
+
+    def __repr__(self) -> str:
+        return self.value
+
+
+ABSENT: Final = Absent.ABSENT
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One change of the context; secrets in it are replaced when it is recorded.
+
+    Attributes:
+        field: The field of the context.
+        key: The path of keys inside a dict field; empty when the field itself was set.
+        old: What was there, or ``ABSENT``.
+        new: What is there now, or ``ABSENT``.
+        handler: Who changed it.
+        event: The event it was handling.
+        at: When, in seconds since the epoch.
+    """
+
+    field: str
+    key: tuple[str, ...]
+    old: Any
+    new: Any
+    handler: str
+    event: str
+    at: float
+
+    @property
+    def path(self) -> str:
+        """The field and key as one dotted name, such as ``extra_init_kwargs.max_model_len``."""
+        return ".".join((self.field, *self.key))
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.old!r} -> {self.new!r} by {self.handler} on {self.event}"
+
+
+@dataclass(slots=True)
+class Journal:
+    """The changes of one context, and the fields that may no longer change, each with the reason and the remedy."""
+
+    changes: list[Change] = field(default_factory=list[Change])
+    sealed: dict[str, tuple[str, str]] = field(default_factory=dict[str, tuple[str, str]])
+
+    def guard(self, name: str) -> None:
+        """Refuse a write to a sealed field, or by a handler that nobody waits for any more."""
+        author = current_author.get()
+        if author is not None and author.revoked:
+            remedy = "end the handler sooner, or give it more time"
+            raise ContextSealedError(name, f"{author.handler} was abandoned after a cancellation or timeout", remedy)
+        if name in self.sealed:
+            raise ContextSealedError(name, *self.sealed[name])
+
+    def record(self, path: tuple[str, ...], old: Any, new: Any) -> None:
+        """Add the change at a path (field, then keys) in the name of the handler that runs now."""
+        author = current_author.get()
+        handler, event = (author.handler, author.event) if author else ("code outside a handler", "no event")
+        change = Change(path[0], path[1:], _shown(path, old), _shown(path, new), handler, event, time.time())
+        self.changes.append(change)
+
+    def record_difference(self, path: tuple[str, ...], old: Any, new: Any) -> None:
+        """Add what changed between two values, key by key where both are dicts."""
+        if not (isinstance(old, dict) and isinstance(new, dict)):
+            if old is not new and old != new:
+                self.record(path, old, new)
+            return
+        before, after = cast("dict[str, Any]", old), cast("dict[str, Any]", new)
+        for key in [*before, *(key for key in after if key not in before)]:
+            self.record_difference((*path, key), before.get(key, ABSENT), after.get(key, ABSENT))
+
+
+def _shown(path: tuple[str, ...], value: Any) -> Any:
+    return value if value is ABSENT else redact(path[-1], thaw(value))
+
+
+class TrackedDict(dict[str, Any]):
+    """A dict that belongs to a field of the context: writes are refused when it is sealed, else recorded.
+
+    A dict that is stored in it is copied and tracked as well, a list is copied.
+    """
+
+    __slots__ = ("_journal", "_path")
+
+    def __init__(self, journal: Journal, path: tuple[str, ...], items: Mapping[str, Any]) -> None:
+        super().__init__()
+        self._journal = journal
+        self._path = path
+        for key, value in items.items():
+            super().__setitem__(key, self._own(key, value))
+
+    def _own(self, key: str, value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return TrackedDict(self._journal, (*self._path, str(key)), cast("Mapping[str, Any]", value))
+        return cast("list[Any]", value).copy() if isinstance(value, list) else value
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self._journal.guard(self._path[0])
+        old = self.get(key, ABSENT)
+        owned = self._own(key, value)
+        super().__setitem__(key, owned)
+        self._journal.record_difference((*self._path, str(key)), old, owned)
+
+    def __delitem__(self, key: str) -> None:
+        self._journal.guard(self._path[0])
+        old = self[key]
+        super().__delitem__(key)
+        self._journal.record((*self._path, str(key)), old, ABSENT)
+
+    def update(self, *others: Mapping[str, Any] | Iterable[tuple[str, Any]], **items: Any) -> None:  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Set many keys; each is recorded."""
+        for key, value in dict(*others, **items).items():
+            self[key] = value
+
+    def __ior__(self, other: Any) -> Self:  # type: ignore[override,misc]
+        self.update(other)
+        return self
+
+    def setdefault(self, key: str, default: Any = None) -> Any:
+        """Return the value of a key, which is set first when it is missing."""
+        if key not in self:
+            self[key] = default
+        return self[key]
+
+    def pop(self, key: str, *default: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Remove a key and return its value, or the default."""
+        if key not in self and default:
+            return default[0]
+        value = self[key]
+        del self[key]
+        return value
+
+    def popitem(self) -> tuple[str, Any]:
+        """Remove and return the newest item."""
+        if not self:
+            raise KeyError("popitem(): dictionary is empty")
+        key = next(reversed(self))
+        return key, self.pop(key)
+
+    def clear(self) -> None:
+        """Remove every key; each is recorded."""
+        for key in list(self):
+            del self[key]
+
+    def __reduce_ex__(self, _protocol: SupportsIndex) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return dict, (thaw(self),)
+
+    def __deepcopy__(self, _memo: Any) -> dict[str, Any]:
+        return cast("dict[str, Any]", thaw(self))
+
+    def __copy__(self) -> dict[str, Any]:
+        return dict(self)

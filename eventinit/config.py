@@ -1,0 +1,179 @@
+"""The configuration of a node."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Self, cast
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    ValidationError,
+    field_serializer,
+    model_validator,
+)
+
+from eventinit.config_file import read_config_file
+from eventinit.dotted_path import dotted_path_of
+from eventinit.errors import ConfigError, FrozenConfigError
+from eventinit.frozen import FrozenDict, freeze
+from eventinit.ports import DownloadMode, Strategy
+from eventinit.suggestion import did_you_mean
+
+FrozenMapping = Annotated[Mapping[str, Any], AfterValidator(freeze)]
+FrozenBundle = Annotated[Mapping[str, PositiveFloat], Field(min_length=1), AfterValidator(freeze)]
+Seconds = Annotated[float, Field(gt=0)]
+Text = Annotated[str, Field(min_length=1)]
+
+
+def _path_to_text(value: object) -> object:
+    return str(value) if isinstance(value, Path) else value
+
+
+class _Section(BaseModel):
+    """A frozen part of the configuration; whatever is wrong with it is one ``ConfigError``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+    # Hidden from type checkers, which take the constructor's parameters from the fields.
+    if not TYPE_CHECKING:
+
+        def __init__(self, **values: Any) -> None:
+            try:
+                super().__init__(**values)
+            except ValidationError as error:
+                raise _config_error(type(self), error) from None
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            raise FrozenConfigError(f"{type(self).__name__}.{name}")
+
+
+class PlacementGroupConfig(_Section):
+    """What to reserve on the cluster: the bundles themselves, or one kind of bundle for each worker.
+
+    Attributes:
+        bundles: All bundles of the group, such as ``[{"CPU": 1, "GPU": 1}]``.
+        bundle_per_worker: One such bundle for each of the engine's workers.
+        strategy: How Ray spreads the bundles over nodes.
+    """
+
+    bundles: Annotated[tuple[FrozenBundle, ...], Field(min_length=1)] | None = None
+    bundle_per_worker: FrozenBundle | None = None
+    strategy: Strategy = "PACK"
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Self:
+        if self.bundles is not None and self.bundle_per_worker is not None:
+            raise ValueError("takes bundles or bundle_per_worker, not both; leave one out")
+        return self
+
+
+class HandlerConfig(_Section):
+    """A subscriber that the configuration names.
+
+    Attributes:
+        path: Dotted path of a class with marked methods or hooks, or of a function marked with ``@handles``.
+        kwargs: What the class is built with.
+    """
+
+    path: Text
+    kwargs: FrozenMapping = FrozenDict()
+
+
+def _path_to_handler(value: object) -> object:
+    return {"path": value} if isinstance(value, str) else value
+
+
+class LLMConfig(_Section):
+    """Everything that a start needs to know; frozen all the way down.
+
+    A configuration file is code: it names classes that are imported and run.
+
+    Attributes:
+        model_id: The name of the model; also where it comes from unless ``model_source`` says so.
+        model_source: A local folder, a Hugging Face id (``org/name`` or ``org/name@revision``) or a ``s3://`` URI.
+        callback_class: A class with ``on_…`` hooks, or its dotted path (``a.b.C`` or ``a.b:C``).
+        callback_kwargs: What the callback class is built with, once per process.
+        raise_error_on_callback: Whether a hook that raises fails the start; False logs it and goes on.
+        handlers: Further subscribers by dotted path.
+        engine_kwargs: Arguments for vLLM's AsyncEngineArgs; ``context.extra_init_kwargs`` goes on top.
+        placement_group_config: What to reserve; by default a bundle per worker, with a GPU where there are some.
+        runtime_env: Ray's runtime environment for processes on the cluster.
+        ray_address: The cluster to connect to; by default ``RAY_ADDRESS``, else an embedded Ray.
+        local_node_download_model: What this node fetches.
+        worker_node_download_model: What the nodes of the placement group fetch.
+        initialization_timeout_s: Limit of the whole start in seconds; None is no limit, here and below.
+        download_timeout_s: Limit of the download phase.
+        placement_timeout_s: Limit of the placement-group phase.
+        engine_timeout_s: Limit of the engine's start.
+        shutdown_timeout_s: How long the engine may take to stop before it is killed.
+
+    Raises:
+        ConfigError: A key or value is wrong; the message names every one with its remedy.
+    """
+
+    model_config = ConfigDict(protected_namespaces=())
+
+    model_id: Text
+    model_source: Annotated[Text, BeforeValidator(_path_to_text)] = Field(
+        default_factory=lambda values: values.get("model_id", "-")
+    )
+    callback_class: type[Any] | Text | None = None
+    callback_kwargs: FrozenMapping = FrozenDict()
+    raise_error_on_callback: bool = True
+    handlers: tuple[Annotated[HandlerConfig, BeforeValidator(_path_to_handler)], ...] = ()
+    engine_kwargs: FrozenMapping = FrozenDict()
+    placement_group_config: PlacementGroupConfig = PlacementGroupConfig()
+    runtime_env: FrozenMapping = FrozenDict()
+    ray_address: Text | None = None
+    local_node_download_model: DownloadMode = "MODEL_AND_TOKENIZER"
+    worker_node_download_model: DownloadMode = "MODEL_AND_TOKENIZER"
+    initialization_timeout_s: Seconds | None = None
+    download_timeout_s: Seconds | None = None
+    placement_timeout_s: Seconds | None = 600.0
+    engine_timeout_s: Seconds | None = 1800.0
+    shutdown_timeout_s: Seconds = 30.0
+
+    @classmethod
+    def from_yaml(cls, path: str | Path) -> Self:
+        """Return the configuration in a YAML file, with ``EVENTINIT_<FIELD>`` variables (JSON) on top.
+
+        Raises:
+            ConfigError: The file cannot be read, or a key, value or variable is wrong.
+        """
+        return cls(**read_config_file(Path(path), cls.model_fields, os.environ))
+
+    @model_validator(mode="after")
+    def _model_is_not_an_engine_argument(self) -> Self:
+        if "model" in self.engine_kwargs:
+            raise ValueError("engine_kwargs has 'model'; write model_source instead")
+        return self
+
+    @field_serializer("callback_class", when_used="json")
+    def _class_as_path(self, value: type[Any] | str | None) -> str | None:
+        return dotted_path_of(value) if isinstance(value, type) else value
+
+
+_FOLLOW_UP = "default_factory_not_called"
+"""Pydantic's complaint about a default that depends on another field, which has a complaint of its own."""
+
+
+def _config_error(model: type[BaseModel], error: ValidationError) -> ConfigError:
+    return ConfigError(
+        model.__name__, [_problem(model, dict(item)) for item in error.errors() if item["type"] != _FOLLOW_UP]
+    )
+
+
+def _problem(model: type[BaseModel], item: dict[str, Any]) -> str:
+    location = cast("tuple[str | int, ...]", item["loc"])
+    where = ".".join(str(part) for part in location)
+    if item["type"] == "extra_forbidden":
+        return f"unknown key {where!r}; {did_you_mean(str(location[-1]), model.model_fields)}"
+    if item["type"] == "missing":
+        return f"{where!r} is missing"
+    problem = str(item["msg"]).removeprefix("Value error, ")
+    return f"{where!r}: {problem}" if where else problem

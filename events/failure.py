@@ -1,0 +1,31 @@
+"""What goes wrong."""
+
+from typing import ClassVar
+
+from eventinit.events.lifecycle import LifecycleEvent, StartEvent
+
+
+class PhaseFailed(LifecycleEvent):
+    """A phase whose pre event fired has failed or was cancelled; it takes the place of its post event.
+
+    Attributes:
+        failed_phase: The phase.
+        error: The name of the error's class.
+        message: Its text; empty when the phase was cancelled.
+        cancelled: Whether the phase was cancelled rather than failed.
+        seconds: How long the phase had run.
+    """
+
+    failed_phase: str
+    error: str
+    message: str = ""
+    cancelled: bool = False
+    seconds: float = 0.0
+
+
+class EngineDied(StartEvent):
+    """The engine of a running node has ended by itself."""
+
+    phase: ClassVar[str | None] = "shutdown"
+
+    reason: str
