@@ -1,1 +1,45 @@
 """Start LLM inference nodes as typed async events that handlers can change, veto and watch."""
+
+from eventinit.bus import Attachment, EventBus
+from eventinit.changes import ABSENT, Change
+from eventinit.config import HandlerConfig, LLMConfig, PlacementGroupConfig
+from eventinit.context import NodeInitializationContext
+from eventinit.dispatch import Outcome
+from eventinit.errors import EventInitError
+from eventinit.event import Event, VetoableEvent
+from eventinit.initializer import NodeInitializer, initialize_node
+from eventinit.marks import handles, observes
+from eventinit.node import Node
+from eventinit.ports import DownloadMode, DownloadResult
+from eventinit.preload import preload
+from eventinit.subscription import Subscription
+from eventinit.timeline import Span, Timeline
+from eventinit.veto import Veto, VetoRecord
+
+__all__ = [
+    "ABSENT",
+    "Attachment",
+    "Change",
+    "DownloadMode",
+    "DownloadResult",
+    "Event",
+    "EventBus",
+    "EventInitError",
+    "HandlerConfig",
+    "LLMConfig",
+    "Node",
+    "NodeInitializationContext",
+    "NodeInitializer",
+    "Outcome",
+    "PlacementGroupConfig",
+    "Span",
+    "Subscription",
+    "Timeline",
+    "Veto",
+    "VetoRecord",
+    "VetoableEvent",
+    "handles",
+    "initialize_node",
+    "observes",
+    "preload",
+]

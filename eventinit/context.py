@@ -6,6 +6,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Generic, Self, TypeVar, cast, final, overload
 
+from eventinit.author import Author, current_author
 from eventinit.changes import Change, Journal, TrackedDict
 from eventinit.config import LLMConfig
 from eventinit.errors import ContextSealedError, ContextValueError, UnknownFieldError
@@ -14,6 +15,7 @@ from eventinit.ports import DOWNLOAD_MODES, DownloadMode, DownloadResult
 
 T = TypeVar("T")
 
+_SYSTEM = Author("eventinit", "the start")
 _BY_SYSTEM = ("it is set by the system", "handlers only read it")
 
 
@@ -149,7 +151,9 @@ def set_by_system(context: NodeInitializationContext, name: str, value: object) 
     """Set a field in the name of the start itself, sealed or not."""
     old = context._values[name]
     context._values[name] = _tracked(context._journal, name, value)
+    token = current_author.set(_SYSTEM)
     context._journal.record_difference((name,), old, value)
+    current_author.reset(token)
 
 
 def read_only(context: NodeInitializationContext) -> NodeInitializationContext:

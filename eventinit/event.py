@@ -1,6 +1,7 @@
 """The base of all events, and of those that can be vetoed."""
 
-from typing import ClassVar, Self
+from collections.abc import Iterator
+from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict
 
@@ -10,18 +11,31 @@ class Event(BaseModel):
 
     Attributes:
         phase: The phase of a node's start that the event belongs to, or None.
+        hook: The method of a callback object that takes the event, or None.
         audited: Whether the bus records durations and attributes changes for it, which plain events do not pay for.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     phase: ClassVar[str | None] = None
+    hook: ClassVar[str | None] = None
     audited: ClassVar[bool] = False
 
     def observed(self) -> Self:
         """Return the event as observers get it: itself, or a copy that they cannot change anything through."""
         return self
 
+    def hook_argument(self) -> Any:
+        """Return what the event's hook is called with: the event itself unless a class says otherwise."""
+        return self
+
 
 class VetoableEvent(Event):
     """An event that asks: a handler that returns ``False`` or a ``Veto`` keeps what it announces from happening."""
+
+
+def subclasses(kind: type[Event]) -> Iterator[type[Event]]:
+    """Yield every imported class that derives from an event class, in the order of definition."""
+    for child in kind.__subclasses__():
+        yield child
+        yield from subclasses(child)

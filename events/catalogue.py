@@ -2,7 +2,6 @@
 
 from eventinit.events.failure import EngineDied, PhaseFailed
 from eventinit.events.lifecycle import (
-    LifecycleEvent,
     PostDownload,
     PostEngineInit,
     PostInitialization,
@@ -15,17 +14,6 @@ from eventinit.events.lifecycle import (
 )
 from eventinit.events.progress import DownloadProgress
 from eventinit.events.shutdown import PostShutdown, PreShutdown
-
-HOOKS: dict[str, type[LifecycleEvent]] = {
-    "on_pre_initialization": PreInitialization,
-    "on_pre_download": PreDownload,
-    "on_post_download": PostDownload,
-    "on_pre_placement_group": PrePlacementGroup,
-    "on_post_placement_group": PostPlacementGroup,
-    "on_pre_engine_init": PreEngineInit,
-    "on_post_engine_init": PostEngineInit,
-    "on_post_initialization": PostInitialization,
-}
 
 CATALOGUE: tuple[type[StartEvent], ...] = (
     PreInitialization,
@@ -42,3 +30,5 @@ CATALOGUE: tuple[type[StartEvent], ...] = (
     PreShutdown,
     PostShutdown,
 )
+
+HOOKS: dict[str, type[StartEvent]] = {kind.hook: kind for kind in CATALOGUE if kind.hook}

@@ -1,7 +1,5 @@
 """What goes wrong."""
 
-from typing import ClassVar
-
 from eventinit.events.lifecycle import LifecycleEvent, StartEvent
 
 
@@ -25,7 +23,5 @@ class PhaseFailed(LifecycleEvent):
 
 class EngineDied(StartEvent):
     """The engine of a running node has ended by itself."""
-
-    phase: ClassVar[str | None] = "shutdown"
 
     reason: str

@@ -55,13 +55,17 @@ class LifecycleEvent(StartEvent):
             return self
         return self.model_copy(update={"context": read_only(self.context)})
 
+    def hook_argument(self) -> NodeInitializationContext:
+        """Return the context, which is what hooks are called with."""
+        return self.context
+
 
 class PhaseOutcome(BaseModel):
     """How a phase ended.
 
     Attributes:
-        status: ``completed``: done by eventinit; ``vetoed``: skipped because a handler vetoed it; ``supplied``: a handler
-            brought the result; ``skipped``: there was nothing to do.
+        status: ``completed``: done by eventinit; ``vetoed``: skipped because a handler vetoed it; ``supplied``: a
+            handler brought the result; ``skipped``: there was nothing to do.
         reasons: For each veto its handler and reason.
         seconds: How long the phase took, its handlers included.
     """
@@ -80,48 +84,56 @@ class PostEvent(LifecycleEvent):
 
 
 class PreInitialization(LifecycleEvent, VetoableEvent):
-    """Before anything. A veto skips the download and the placement group; the engine starts with the context as it is."""
+    """Before anything. A veto skips download and placement group; the engine starts with the context as it is."""
 
     phase = "initialization"
+    hook = "on_pre_initialization"
 
 
 class PreDownload(LifecycleEvent, VetoableEvent):
     """Before the model's files are fetched. A veto skips the fetch on every node."""
 
     phase = "download"
+    hook = "on_pre_download"
 
 
 class PostDownload(PostEvent):
     """The files are on every node that needs them, or the download was vetoed."""
 
     phase = "download"
+    hook = "on_post_download"
 
 
 class PrePlacementGroup(LifecycleEvent, VetoableEvent):
     """Before the placement group is made. A veto skips that; setting ``context.placement_group`` supplies one."""
 
     phase = "placement_group"
+    hook = "on_pre_placement_group"
 
 
 class PostPlacementGroup(PostEvent):
     """The placement group is ready, was supplied, or was vetoed."""
 
     phase = "placement_group"
+    hook = "on_post_placement_group"
 
 
 class PreEngineInit(LifecycleEvent):
     """Download and placement group are done; the engine starts next with ``context.extra_init_kwargs`` on top."""
 
     phase = "engine_init"
+    hook = "on_pre_engine_init"
 
 
 class PostEngineInit(PostEvent):
     """The engine runs."""
 
     phase = "engine_init"
+    hook = "on_post_engine_init"
 
 
 class PostInitialization(PostEvent):
     """After everything: the node is about to be handed out."""
 
     phase = "initialization"
+    hook = "on_post_initialization"

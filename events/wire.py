@@ -1,11 +1,10 @@
 """Events as JSON, for whatever leaves the process."""
 
 import json
-from collections.abc import Iterator
 from typing import Any, cast
 
 from eventinit.errors import ConfigError
-from eventinit.event import Event
+from eventinit.event import Event, subclasses
 from eventinit.suggestion import did_you_mean
 
 
@@ -25,16 +24,10 @@ def from_json(line: str) -> Event:
         name, data = str(content["event"]), content["data"]
     except (ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"{line:.60}", ["is no event; expected a line written by to_json"]) from error
-    known = {kind.__name__: kind for kind in _subclasses(Event)}
+    known = {kind.__name__: kind for kind in subclasses(Event)}
     if name not in known:
         raise ConfigError(name, [f"is no known event; {did_you_mean(name, known)}"])
     try:
         return known[name].model_validate(data)
     except ValueError as error:
         raise ConfigError(name, [f"its data do not fit: {error}"]) from error
-
-
-def _subclasses(kind: type[Event]) -> Iterator[type[Event]]:
-    for child in kind.__subclasses__():
-        yield child
-        yield from _subclasses(child)

@@ -1,0 +1,298 @@
+"""The event bus: typed events in, handlers in order, observers beside them."""
+
+import itertools
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, Self, TypeVar, Unpack, final, overload
+
+from anyio import CancelScope, Lock, create_task_group, move_on_after
+from blinker import Signal
+
+from eventinit.background import BackgroundTasks
+from eventinit.dispatch import NOTHING_HAPPENED, Outcome, dispatch
+from eventinit.errors import BusError, SubscriptionError
+from eventinit.event import Event, VetoableEvent
+from eventinit.hooks import hook_handlers
+from eventinit.marks import Mark, marked_methods
+from eventinit.observers import ObserverSubscription
+from eventinit.receivers import identity, weak_call
+from eventinit.subscription import (
+    HandlerDecorator,
+    HandlerOptions,
+    HandlerSubscription,
+    Subscription,
+    VetoingHandlerDecorator,
+    VetoResult,
+    check_event_type,
+    name_of,
+)
+
+E = TypeVar("E", bound=Event)
+V = TypeVar("V", bound=VetoableEvent)
+ObserverCall = Callable[[E], None] | Callable[[E], Awaitable[None]]
+Filter = Callable[[Any], bool]
+
+
+@final
+class EventBus:
+    """Carries typed events to handlers, which take part, and to observers, which watch.
+
+    Handlers run inside ``emit``, one after another: higher priority first, then in the order of subscription. They may
+    veto a ``VetoableEvent``, and what they raise fails the emit. Observers get each event in a task and a queue of
+    their own while the bus is open (``async with bus:``); what is emitted before waits for them. A subscription to a
+    class covers all that derive from it.
+
+    Args:
+        observer_queue_size: How many events wait for one observer; a full queue loses its oldest.
+        drain_timeout_s: How long closing waits for observers to take what is queued.
+    """
+
+    def __init__(self, *, observer_queue_size: int = 1024, drain_timeout_s: float = 5.0) -> None:
+        self._observer_queue_size = observer_queue_size
+        self._drain_timeout_s = drain_timeout_s
+        self._signals: dict[type[Event], Signal] = {}
+        self._order = itertools.count()
+        self._raw_order: dict[object, int] = {}
+        self._plans: dict[type[Event], tuple[HandlerSubscription, ...]] = {}
+        self._observers: list[ObserverSubscription] = []
+        self._background: BackgroundTasks | None = None
+        self._opened = 0
+
+    @overload
+    def on(self, event_type: type[V], **options: Unpack[HandlerOptions]) -> VetoingHandlerDecorator[V]: ...  # type: ignore[overload-overlap]
+    @overload
+    def on(self, event_type: type[E], **options: Unpack[HandlerOptions]) -> HandlerDecorator[E]: ...
+    @overload
+    def on(
+        self,
+        event_type: type[V],
+        handler: Callable[[V], VetoResult] | Callable[[V], Awaitable[VetoResult]],
+        **options: Unpack[HandlerOptions],
+    ) -> Subscription: ...
+    @overload
+    def on(
+        self,
+        event_type: type[E],
+        handler: Callable[[E], None] | Callable[[E], Awaitable[None]],
+        **options: Unpack[HandlerOptions],
+    ) -> Subscription: ...
+    def on(
+        self, event_type: type[Event], handler: Callable[[Any], Any] | None = None, **options: Unpack[HandlerOptions]
+    ) -> Any:
+        """Subscribe a handler: ``@bus.on(PreDownload)`` above a function, or ``bus.on(PreDownload, function)``.
+
+        The second form returns the ``Subscription``. See ``HandlerOptions`` for the options.
+
+        Raises:
+            SubscriptionError: ``event_type`` is no event class, or the options do not fit the handler.
+        """
+        check_event_type(event_type)
+        if handler is not None:
+            return self._subscribe(event_type, handler, options)
+
+        def decorate(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+            self._subscribe(event_type, function, options)
+            return function
+
+        return decorate
+
+    @overload
+    def observe(
+        self, event_type: type[E], *, where: Filter | None = None
+    ) -> Callable[[ObserverCall[E]], ObserverCall[E]]: ...
+    @overload
+    def observe(
+        self, event_type: type[E], observer: ObserverCall[E], *, where: Filter | None = None
+    ) -> Subscription: ...
+    def observe(
+        self, event_type: type[Event], observer: Callable[[Any], Any] | None = None, *, where: Filter | None = None
+    ) -> Any:
+        """Subscribe an observer: ``@bus.observe(Event)`` above a function, or ``bus.observe(Event, function)``.
+
+        A plain function runs in a worker thread, so that it cannot hold up the event loop. ``where`` is called with
+        the event and says whether the observer gets it.
+
+        Raises:
+            SubscriptionError: ``event_type`` is no event class.
+        """
+        check_event_type(event_type)
+        if observer is not None:
+            return self._watch(event_type, observer, where)
+
+        def decorate(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+            self._watch(event_type, function, where)
+            return function
+
+        return decorate
+
+    def attach(self, thing: object, *, where: Filter | None = None) -> "Attachment":
+        """Subscribe the methods of an object that carry ``@handles`` or ``@observes``, and its ``on_…`` hooks.
+
+        A function with marks can be attached as well. ``where`` is called with the event and says whether it counts.
+
+        Raises:
+            SubscriptionError: There is nothing to subscribe.
+            HookNameError: A method is named like a hook and is none.
+        """
+        marked, hooks = list(marked_methods(thing)), list(hook_handlers(thing, Lock()))
+        attached = [self._attach_marked(call, mark, where) for call, mark in marked]
+        attached += [self._subscribe(hook.event_type, hook.call, {"name": hook.name, "where": where}) for hook in hooks]
+        if not attached:
+            remedy = "mark methods with @handles or @observes, or name them after a hook"
+            raise SubscriptionError(f"{thing!r} has nothing to subscribe; {remedy}")
+        return Attachment(attached)
+
+    async def emit(self, event: Event) -> Outcome:
+        """Run the event's handlers, hand it to its observers, and return what came of it.
+
+        Raises:
+            HandlerError: A handler failed; all of them have run.
+        """
+        handlers = self._handlers_of(type(event))
+        try:
+            return await dispatch(event, handlers) if handlers else NOTHING_HAPPENED
+        finally:
+            if self._observers:
+                self._show(event)
+
+    def signal(self, event_type: type[Event]) -> Signal:
+        """Return the blinker signal of an event class, for receivers connected with blinker itself.
+
+        A receiver takes part with priority 0 and is called as ``receiver(bus, event=event)``.
+        """
+        check_event_type(event_type)
+        if event_type not in self._signals:
+            signal = self._signals[event_type] = Signal(event_type.__doc__)
+            signal.receiver_connected.connect(self._on_connected, weak=False)
+            signal.receiver_disconnected.connect(self._on_disconnected, weak=False)
+            self._plans.clear()
+        return self._signals[event_type]
+
+    @property
+    def is_open(self) -> bool:
+        """Whether observers are being served."""
+        return self._opened > 0
+
+    async def open(self) -> None:
+        """Begin to serve observers; an open bus counts how often it was opened."""
+        self._opened += 1
+        if self._opened > 1:
+            return
+        self._background = BackgroundTasks()
+        await self._background.open()
+        for observer in self._observers:
+            self._serve(observer)
+
+    async def aclose(self) -> None:
+        """Close once; the last close gives observers ``drain_timeout_s`` to take what is queued, then ends them.
+
+        Raises:
+            BusError: The bus is not open.
+        """
+        if self._opened == 0 or self._background is None:
+            raise BusError("the bus is not open; use 'async with bus:'")
+        self._opened -= 1
+        if self._opened > 0:
+            return
+        background, self._background = self._background, None
+        with CancelScope(shield=True):
+            with move_on_after(self._drain_timeout_s):
+                await self._drain()
+            await background.aclose()
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:
+        await self.aclose()
+
+    def _subscribe(
+        self, event_type: type[Event], handler: Callable[[Any], Any], options: HandlerOptions
+    ) -> HandlerSubscription:
+        end = self.signal(event_type).disconnect
+        entry = HandlerSubscription(event_type, handler, next(self._order), end, options)
+        self.signal(event_type).connect(entry, weak=False)
+        return entry
+
+    def _watch(self, event_type: type[Event], observer: Callable[[Any], Any], where: Filter | None) -> Subscription:
+        lane = ObserverSubscription(
+            event_type, observer, self._forget, queue_size=self._observer_queue_size, where=where
+        )
+        self._observers.append(lane)
+        if self._background is not None:
+            self._serve(lane)
+        return lane
+
+    def _attach_marked(self, call: Callable[..., Any], mark: Mark, where: Filter | None) -> Subscription:
+        if mark.observes:
+            return self._watch(mark.event_type, call, where)
+        return self._subscribe(mark.event_type, call, {"where": where, **mark.options})
+
+    def _forget(self, lane: Subscription) -> None:
+        self._observers = [other for other in self._observers if other is not lane]
+
+    def _serve(self, lane: ObserverSubscription) -> None:
+        assert self._background is not None
+        self._background.start_soon(lane.run, f"eventinit observer {lane.name}")
+
+    async def _drain(self) -> None:
+        async with create_task_group() as group:
+            for lane in self._observers:
+                group.start_soon(lane.drained)
+
+    def _show(self, event: Event) -> None:
+        lanes = [lane for lane in self._observers if isinstance(event, lane.event_type)]
+        lanes = [lane for lane in lanes if lane.where is None or lane.where(event)]
+        if lanes:
+            seen = event.observed()
+            for lane in lanes:
+                lane.put(seen)
+
+    def _on_connected(self, _signal: Signal, receiver: Any, **_rest: Any) -> None:
+        self._raw_order[identity(receiver)] = next(self._order)
+        self._plans.clear()
+
+    def _on_disconnected(self, _signal: Signal, receiver: Any, **_rest: Any) -> None:
+        self._raw_order.pop(identity(receiver), None)
+        self._plans.clear()
+
+    def _handlers_of(self, kind: type[Event]) -> tuple[HandlerSubscription, ...]:
+        """Return the handlers of an event class and its bases in the order in which they run."""
+        if kind not in self._plans:
+            entries = [
+                self._as_handler(base, receiver)
+                for base in kind.__mro__
+                if base in self._signals
+                for receiver in self._signals[base].receivers_for(self)
+            ]
+            self._plans[kind] = tuple(sorted(entries, key=lambda entry: (-entry.priority, entry.order)))
+        return self._plans[kind]
+
+    def _as_handler(self, kind: type[Event], receiver: Callable[..., Any]) -> HandlerSubscription:
+        if isinstance(receiver, HandlerSubscription):
+            return receiver
+        order = self._raw_order.get(identity(receiver), 0)
+        return HandlerSubscription(kind, weak_call(receiver, self), order, lambda _: None, {"name": name_of(receiver)})
+
+
+@final
+class Attachment:
+    """The subscriptions of one attached object; cancel it, or use it as a context manager, to detach the object."""
+
+    def __init__(self, subscriptions: Iterable[Subscription]) -> None:
+        self.subscriptions = tuple(subscriptions)
+
+    def cancel(self) -> None:
+        """End every subscription of the object; twice is harmless."""
+        for subscription in self.subscriptions:
+            subscription.cancel()
+
+    async def detach(self) -> None:
+        """Do as ``cancel``, as an undo."""
+        self.cancel()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.cancel()

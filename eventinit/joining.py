@@ -1,0 +1,80 @@
+"""How the branches of a start are joined: awaited values, and child tasks with one error."""
+
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from typing import Any, Generic, TypeVar, cast, final
+
+from anyio import Event, create_task_group
+
+from eventinit.errors import EventInitError
+
+T = TypeVar("T")
+
+
+@final
+class Awaited(Generic[T]):
+    """A value that one branch provides, once, and others wait for."""
+
+    def __init__(self) -> None:
+        self._there = Event()
+        self._values: list[T] = []
+
+    def set(self, value: T) -> None:
+        """Provide the value."""
+        self._values.append(value)
+        self._there.set()
+
+    async def get(self) -> T:
+        """Return the value as soon as it is there."""
+        await self._there.wait()
+        return self._values[0]
+
+
+async def together(*branches: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run functions at the same time; the first that fails ends the others, and its error is raised.
+
+    Errors of the others are attached to it.
+    """
+    try:
+        async with create_task_group() as group:
+            for branch in branches:
+                group.start_soon(branch)
+    except BaseExceptionGroup as error:
+        raise single_error(error) from None
+
+
+async def in_child_task(function: Callable[[], Awaitable[T]]) -> T:
+    """Return what a function returns, run in a task of its own.
+
+    A plain ``task.cancel()`` on asyncio strikes through every shield of the task that it hits. Here it hits only a task
+    that waits, and reaches the function as a cancellation that shields hold off. A cancellation wins over an error.
+    """
+    results: list[T] = []
+    errors: list[Exception] = []
+
+    async def run() -> None:
+        try:
+            results.append(await function())
+        except Exception as error:  # noqa: BLE001
+            errors.append(error)
+
+    async with create_task_group() as group:
+        group.start_soon(run)
+    if errors:
+        raise errors[0]
+    return results[0]
+
+
+def single_error(error: BaseException) -> BaseException:
+    """Return the first error of a group, with the others attached."""
+    first, *others = _leaves(error)
+    if isinstance(first, EventInitError):
+        first.attach(others)
+    return first
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if not isinstance(error, BaseExceptionGroup):
+        yield error
+        return
+    for child in cast("BaseExceptionGroup[BaseException]", error).exceptions:
+        yield from _leaves(child)

@@ -1,0 +1,55 @@
+"""Marks on methods and functions, which ``bus.attach`` and a configuration's ``handlers`` read."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, TypeVar, Unpack, cast
+
+from eventinit.event import Event
+from eventinit.subscription import HandlerOptions, check_event_type
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_MARKS = "__eventinit_marks__"
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """That a function handles or observes an event."""
+
+    event_type: type[Event]
+    observes: bool
+    options: HandlerOptions = field(default_factory=HandlerOptions)
+
+
+def handles(event_type: type[Event], **options: Unpack[HandlerOptions]) -> Callable[[F], F]:
+    """Mark a method or function as a handler of an event; several marks on one are allowed."""
+    check_event_type(event_type)
+    return lambda function: _mark(function, Mark(event_type, observes=False, options=options))
+
+
+def observes(event_type: type[Event]) -> Callable[[F], F]:
+    """Mark a method or function as an observer of an event."""
+    check_event_type(event_type)
+    return lambda function: _mark(function, Mark(event_type, observes=True))
+
+
+def _mark(function: F, mark: Mark) -> F:
+    setattr(function, _MARKS, (*marks_of(function), mark))
+    return function
+
+
+def marks_of(function: object) -> tuple[Mark, ...]:
+    """Return the marks of a function or method, in the order in which they were set."""
+    return cast("tuple[Mark, ...]", getattr(function, _MARKS, ()))
+
+
+def marked_methods(thing: object) -> Iterator[tuple[Callable[..., Any], Mark]]:
+    """Yield every marked method of an object with each of its marks; for a marked function the function itself."""
+    if marks_of(thing):
+        function = cast("Callable[..., Any]", thing)
+        yield from ((function, mark) for mark in marks_of(thing))
+        return
+    for name in dir(type(thing)):
+        # Looked up on the class first, so that no property of the object is run.
+        for mark in marks_of(getattr(type(thing), name, None)):
+            yield getattr(thing, name), mark

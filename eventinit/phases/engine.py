@@ -1,0 +1,89 @@
+"""The engine-init phase: vLLM's engine starts on the files and the group that are there now."""
+
+import logging
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from eventinit.context import seal
+from eventinit.errors import GroupTooSmallError
+from eventinit.events import PostEngineInit, PreEngineInit
+from eventinit.frozen import thaw
+from eventinit.logs import log_event
+from eventinit.phases.arguments import check_argument_names, engine_arguments
+from eventinit.phases.bundles import asks_for_accelerators, worker_count
+from eventinit.phases.download import fetch_on_others
+from eventinit.phases.placement import UNDO, nodes_of_group, reserve
+from eventinit.ports import ClusterNode, EngineRequest, GroupPlacement, RunningEngine
+from eventinit.start import PhaseRun, Start
+
+KILL_DEADLINE_S = 15.0
+"""What stopping an engine may take beyond ``shutdown_timeout_s``, for killing what did not stop."""
+
+
+async def start_engine(start: Start) -> RunningEngine:
+    """Start the engine and return it; its undo stops it."""
+    async with start.phase("engine_init", start.config.engine_timeout_s, "engine_timeout_s") as phase:
+        await start.ask(PreEngineInit)
+        seal(start.context, "extra_init_kwargs", "runtime_env", phase="engine_init")
+        await check_argument_names(start)
+        arguments = engine_arguments(start)
+        on_cluster = await _fit_group(start, phase, arguments)
+        engine = await start.backends.engine.launch(_request(start, arguments, on_cluster=on_cluster))
+        grace_s = start.config.shutdown_timeout_s
+        start.undos.push("engine", partial(engine.stop, grace_s), deadline_s=grace_s + KILL_DEADLINE_S)
+    await start.tell(PostEngineInit, phase)
+    return engine
+
+
+def _request(start: Start, arguments: dict[str, Any], *, on_cluster: bool) -> EngineRequest:
+    return EngineRequest(
+        arguments=arguments,
+        group=start.context.placement_group,
+        on_cluster=on_cluster,
+        cluster_address=start.cluster.address(),
+        runtime_env=thaw(start.context.runtime_env),
+    )
+
+
+async def _fit_group(start: Start, phase: PhaseRun, arguments: dict[str, Any]) -> bool:
+    """Make sure that the group has a bundle for each worker; return whether the workers run in the bundles.
+
+    Raises:
+        GroupTooSmallError: A group that is not ours to replace has too few.
+    """
+    if start.context.placement_group is None:
+        return False
+    workers = worker_count(arguments)
+    placement = await start.cluster.placement_of(start.context.placement_group)
+    if len(placement.bundles) < workers and _is_ours_to_replace(start):
+        placement = await _replace_group(start, phase, workers)
+    on_cluster = _runs_on_cluster(placement, await start.cluster.nodes())
+    if on_cluster and len(placement.bundles) < workers:
+        raise GroupTooSmallError(len(placement.bundles), workers)
+    return on_cluster
+
+
+def _is_ours_to_replace(start: Start) -> bool:
+    return start.undos.has(UNDO) and start.config.placement_group_config.bundles is None
+
+
+async def _replace_group(start: Start, phase: PhaseRun, workers: int) -> GroupPlacement:
+    log_event(
+        logging.WARNING,
+        "placement_group_replaced",
+        workers=workers,
+        reason="PreEngineInit changed the number of workers; change it in PreInitialization to reserve only once",
+    )
+    await start.cluster.remove_group(start.context.placement_group)
+    start.undos.drop(UNDO)
+    await reserve(start, phase, workers)
+    if start.context.download_result is not None:
+        await fetch_on_others(start, await nodes_of_group(start))
+    return await start.cluster.placement_of(start.context.placement_group)
+
+
+def _runs_on_cluster(placement: GroupPlacement, nodes: Sequence[ClusterNode]) -> bool:
+    """Return whether workers must run in the bundles: they reserve devices, or not all of them are on this node."""
+    local = {node.node_id for node in nodes if node.is_local}
+    return asks_for_accelerators(placement.bundles) or not set(placement.node_ids) <= local

@@ -1,0 +1,132 @@
+"""One start under way: what its phases share, and the frame in which each of them runs."""
+
+import logging
+import math
+import time
+import uuid
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from typing import Literal, final
+
+from anyio import CancelScope, current_time, get_cancelled_exc_class, move_on_after
+
+from eventinit.bus import EventBus
+from eventinit.config import LLMConfig
+from eventinit.context import NodeInitializationContext
+from eventinit.dispatch import Outcome
+from eventinit.errors import HandlerError, PhaseTimeoutError
+from eventinit.events import LifecycleEvent, PhaseFailed, PhaseOutcome, PostEvent, StartEvent
+from eventinit.logs import log_event
+from eventinit.ports import Backends, Cluster
+from eventinit.timeline import Span, Timeline
+from eventinit.undo import UndoList
+
+FAILURE_GRACE_S = 5.0
+"""How long the handlers of ``PhaseFailed`` may take while a cancelled or failed start waits for them."""
+
+
+@final
+@dataclass(slots=True)
+class PhaseRun:
+    """How a phase goes; its ``outcome`` is for the post event, once the phase is over."""
+
+    name: str
+    span: Span
+    status: Literal["completed", "vetoed", "supplied", "skipped"] = "completed"
+    reasons: tuple[str, ...] = ()
+    waiting_for: str | None = None
+    limit: CancelScope = field(default_factory=CancelScope)
+
+    def note_vetoes(self, asked: Outcome) -> bool:
+        """Take over what the pre event came to; return whether it was vetoed."""
+        if asked.vetoed:
+            self.status = "vetoed"
+            self.reasons = tuple(str(veto) for veto in asked.vetoes)
+        return asked.vetoed
+
+    @contextmanager
+    def clock_stopped(self) -> Generator[None]:
+        """Do not count what happens in the block against the phase's timeout."""
+        left_s = self.limit.deadline - current_time()
+        self.limit.deadline = math.inf
+        try:
+            yield
+        finally:
+            self.limit.deadline = current_time() + left_s
+
+    @property
+    def outcome(self) -> PhaseOutcome:
+        """The phase as its post event tells it."""
+        return PhaseOutcome(status=self.status, reasons=self.reasons, seconds=self.span.seconds)
+
+
+@final
+@dataclass(slots=True)
+class Start:
+    """What the phases of one start share."""
+
+    config: LLMConfig
+    bus: EventBus
+    backends: Backends
+    cluster: Cluster
+    context: NodeInitializationContext
+    undos: UndoList = field(default_factory=UndoList)
+    timeline: Timeline = field(default_factory=Timeline)
+    id: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
+
+    async def ask(self, event_type: type[LifecycleEvent]) -> Outcome:
+        """Emit a pre event and return what came of it."""
+        return await self.bus.emit(event_type(start_id=self.id, context=self.context))
+
+    async def tell(self, event_type: type[PostEvent], phase: PhaseRun) -> None:
+        """Emit a post event with the outcome of its phase."""
+        await self.bus.emit(event_type(start_id=self.id, context=self.context, outcome=phase.outcome))
+
+    @asynccontextmanager
+    async def phase(self, name: str, timeout_s: float | None, setting: str) -> AsyncGenerator[PhaseRun]:
+        """Run a phase from its pre event to just before its post event.
+
+        A phase that fails or is cancelled emits ``PhaseFailed`` instead of the post event, which is emitted after the
+        block, so that what goes wrong in its handlers belongs to the enclosing phase.
+
+        Raises:
+            PhaseTimeoutError: The block took longer than ``timeout_s``; ``setting`` is what sets it.
+        """
+        run = PhaseRun(name, self.timeline.begin(name))
+        began = time.monotonic()
+        try:
+            with run.limit:
+                run.limit.deadline = math.inf if timeout_s is None else current_time() + timeout_s
+                yield run
+            if run.limit.cancelled_caught:
+                raise PhaseTimeoutError(name, timeout_s or 0.0, setting, run.waiting_for)
+        except get_cancelled_exc_class():
+            self.timeline.end(run.span, "cancelled")
+            await self._tell_failed(name, "Cancelled", "", began, cancelled=True)
+            raise
+        except Exception as error:
+            self.timeline.end(run.span, "failed")
+            await self._tell_failed(name, type(error).__name__, str(error), began, cancelled=False)
+            raise
+        self.timeline.end(run.span, run.status)
+
+    async def _tell_failed(self, name: str, error: str, message: str, began: float, *, cancelled: bool) -> None:
+        event = PhaseFailed(
+            start_id=self.id,
+            context=self.context,
+            failed_phase=name,
+            error=error,
+            message=message,
+            cancelled=cancelled,
+            seconds=time.monotonic() - began,
+        )
+        await self.notify(event)
+
+    async def notify(self, event: StartEvent) -> None:
+        """Emit an event whose handlers can stop nothing: a failure is logged, and they have a few seconds."""
+        with CancelScope(shield=True), move_on_after(FAILURE_GRACE_S):
+            try:
+                await self.bus.emit(event)
+            except HandlerError as error:
+                log_event(logging.ERROR, "handler_failed", error, handler=error.handler, event=error.event)

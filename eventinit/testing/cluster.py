@@ -1,0 +1,133 @@
+"""A cluster that exists only in memory."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from anyio import sleep, sleep_forever
+from anyio.lowlevel import checkpoint
+
+from eventinit.errors import PlacementError
+from eventinit.ports import Bundle, ClusterNode, DownloadMode, DownloadResult, FetchProgress, GroupPlacement, Strategy
+from eventinit.testing.source import FakeSource
+
+LOCAL = "node-0"
+
+
+@dataclass(eq=False, slots=True)
+class FakeGroup:
+    """A placement group of a ``FakeCluster``; a test may make one and supply it to a start.
+
+    Attributes:
+        bundles: What it reserves.
+        node_ids: The node of each bundle; by default all are on this one.
+        removed: Whether it has been removed.
+    """
+
+    bundles: list[Bundle]
+    node_ids: list[str] = field(default_factory=list[str])
+    removed: bool = False
+
+    def __post_init__(self) -> None:
+        self.node_ids = self.node_ids or [LOCAL] * len(self.bundles)
+
+
+@dataclass(slots=True)
+class FakeCluster:
+    """Implements the ``Cluster`` port.
+
+    Attributes:
+        source: What other nodes fetch from.
+        resources: The resources of each node; the first is this one.
+        ready_after_s: How long a group takes to become ready; None is forever.
+        autoscales: Whether nodes may still join.
+        group_nodes: The nodes that bundles are placed on in turn.
+        fails_with: Raised when a group is asked for.
+        groups: Every group that was made.
+        running: Whether the cluster is up.
+        fetched_on: The node and mode of each fetch on another node.
+    """
+
+    source: FakeSource = field(default_factory=FakeSource)
+    resources: list[dict[str, float]] = field(default_factory=lambda: [{"CPU": 8.0}])
+    ready_after_s: float | None = 0.0
+    autoscales: bool = False
+    group_nodes: list[str] = field(default_factory=lambda: [LOCAL])
+    fails_with: Exception | None = None
+    groups: list[FakeGroup] = field(default_factory=list[FakeGroup])
+    running: bool = False
+    fetched_on: list[tuple[str, DownloadMode]] = field(default_factory=list[tuple[str, DownloadMode]])
+
+    async def connect(self, address: str | None) -> bool:
+        """Connect when an address is given."""
+        if address is not None:
+            await self.ensure_running()
+        return self.running
+
+    async def ensure_running(self) -> None:
+        """Bring the cluster up."""
+        await checkpoint()
+        self.running = True
+
+    async def disconnect(self) -> None:
+        """Take the cluster down."""
+        await checkpoint()
+        self.running = False
+
+    def address(self) -> str | None:
+        """Return an address while the cluster is up."""
+        return "fake-cluster:0" if self.running else None
+
+    def can_grow(self) -> bool:
+        """Return ``autoscales``."""
+        return self.autoscales
+
+    async def nodes(self) -> Sequence[ClusterNode]:
+        """List a node for each entry of ``resources``."""
+        await checkpoint()
+        return [
+            ClusterNode(f"node-{index}", resources, is_local=index == 0)
+            for index, resources in enumerate(self.resources)
+        ]
+
+    async def create_group(self, bundles: Sequence[Bundle], strategy: Strategy, name: str) -> FakeGroup:
+        """Make a group with its bundles on ``group_nodes`` in turn."""
+        await checkpoint()
+        if self.fails_with is not None:
+            raise self.fails_with
+        places = [self.group_nodes[index % len(self.group_nodes)] for index in range(len(bundles))]
+        group = FakeGroup(list(bundles), places)
+        self.groups.append(group)
+        return group
+
+    async def wait_until_ready(self, group: object) -> None:
+        """Wait ``ready_after_s``."""
+        if self.ready_after_s is None:
+            await sleep_forever()
+        else:
+            await sleep(self.ready_after_s)
+
+    async def placement_of(self, group: object) -> GroupPlacement:
+        """Tell where a living ``FakeGroup`` is."""
+        await checkpoint()
+        if not isinstance(group, FakeGroup) or group.removed:
+            raise PlacementError(f"{group!r} is no living placement group; supply one that exists")
+        return GroupPlacement(tuple(group.bundles), tuple(group.node_ids))
+
+    async def remove_group(self, group: object) -> None:
+        """Remove a group."""
+        await checkpoint()
+        if isinstance(group, FakeGroup):
+            group.removed = True
+
+    async def fetch_on(
+        self, node_id: str, model_source: str, mode: DownloadMode, runtime_env: Mapping[str, Any]
+    ) -> DownloadResult:
+        """Fetch from ``source`` and note for which node."""
+
+        def ignore(_progress: FetchProgress) -> None:
+            return
+
+        result = await self.source.fetch(mode, ignore)
+        self.fetched_on.append((node_id, mode))
+        return result

@@ -1,0 +1,27 @@
+"""All fakes of one start together."""
+
+from dataclasses import dataclass, field
+
+from eventinit.ports import Backends
+from eventinit.testing.cluster import FakeCluster
+from eventinit.testing.engine import FakeEngineBackend
+from eventinit.testing.source import FakeSource
+
+
+@dataclass(slots=True)
+class Fakes:
+    """A fake source, cluster and engine; set how long they take and how they fail on each of them."""
+
+    source: FakeSource = field(default_factory=FakeSource)
+    cluster: FakeCluster = field(default_factory=FakeCluster)
+    engine: FakeEngineBackend = field(default_factory=FakeEngineBackend)
+
+    def backends(self) -> Backends:
+        """Return what ``initialize_node`` takes."""
+        return Backends(open_source=lambda _source: self.source, cluster=lambda: self.cluster, engine=self.engine)
+
+    def left_behind(self) -> list[str]:
+        """Return what a start has made and not taken back: groups, engines, a running cluster."""
+        groups = [f"group of {len(group.bundles)}" for group in self.cluster.groups if not group.removed]
+        engines = [f"engine of {engine.request.arguments['model']}" for engine in self.engine.engines if engine.running]
+        return groups + engines + (["a running cluster"] if self.cluster.running else [])

@@ -1,0 +1,64 @@
+"""When each phase of a start ran."""
+
+import time
+from dataclasses import dataclass, field
+from typing import final
+
+
+@dataclass(slots=True)
+class Span:
+    """One phase: when it began and ended, in seconds since the start began, and how."""
+
+    phase: str
+    began_s: float
+    ended_s: float | None = None
+    status: str = "running"
+
+    @property
+    def seconds(self) -> float:
+        """How long it took; 0 while it runs."""
+        return 0.0 if self.ended_s is None else self.ended_s - self.began_s
+
+
+@final
+@dataclass(slots=True)
+class Timeline:
+    """The phases of one start in the order in which they began."""
+
+    spans: list[Span] = field(default_factory=list[Span])
+    _zero: float = field(default_factory=time.monotonic)
+
+    def begin(self, phase: str) -> Span:
+        """Add a phase that begins now."""
+        span = Span(phase, time.monotonic() - self._zero)
+        self.spans.append(span)
+        return span
+
+    def end(self, span: Span, status: str) -> None:
+        """Note that a phase ends now."""
+        span.ended_s = time.monotonic() - self._zero
+        span.status = status
+
+    def span(self, phase: str) -> Span | None:
+        """Return the span of a phase, or None when it has not begun."""
+        return next((span for span in self.spans if span.phase == phase), None)
+
+    def overlap_s(self, first: str, second: str) -> float:
+        """Return for how many seconds two phases ran at the same time."""
+        one, other = self.span(first), self.span(second)
+        if one is None or other is None or one.ended_s is None or other.ended_s is None:
+            return 0.0
+        return max(0.0, min(one.ended_s, other.ended_s) - max(one.began_s, other.began_s))
+
+    def render(self, width: int = 60) -> str:
+        """Return a bar for each phase, drawn to one scale of ``width`` characters."""
+        total = max((span.ended_s or 0.0 for span in self.spans), default=0.0) or 1.0
+        return "\n".join(_bar(span, total, width) for span in self.spans)
+
+
+def _bar(span: Span, total: float, width: int) -> str:
+    ended = total if span.ended_s is None else span.ended_s
+    first = min(int(span.began_s / total * width), width - 1)
+    length = max(1, round((ended - span.began_s) / total * width))
+    bar = (" " * first + "#" * length)[:width]
+    return f"{span.phase:<16}|{bar:<{width}}| {span.began_s:7.2f} s to {ended:7.2f} s  {span.status}"
