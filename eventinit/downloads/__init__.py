@@ -1,1 +1,47 @@
 """Where models come from, one file per kind of source."""
+
+import re
+from pathlib import Path
+
+from eventinit.downloads.hub import HubSource
+from eventinit.downloads.local_folder import LocalFolderSource
+from eventinit.downloads.s3 import S3Source
+from eventinit.errors import ConfigError
+from eventinit.ports import ModelSource
+
+__all__ = ["HubSource", "LocalFolderSource", "S3Source", "open_source"]
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_HUB_ID = re.compile(r"(?P<repository>[\w.-]+(/[\w.-]+)?)(@(?P<revision>[^@\s]+))?")
+_SUPPORTED = "use a local folder, a Hugging Face id such as org/name or org/name@revision, or s3://bucket/prefix"
+
+
+def open_source(model_source: str) -> ModelSource:
+    """Return the source that a string names: a local folder, a Hugging Face id or an ``s3://`` URI.
+
+    What exists as a folder, or is written like a path, is a folder; ``org/name`` is a Hub id otherwise.
+
+    Raises:
+        ConfigError: The string names none of these.
+    """
+    scheme = _SCHEME.match(model_source)
+    if scheme:
+        return _open_uri(model_source, scheme[1].lower())
+    if _is_path(model_source):
+        return LocalFolderSource(model_source)
+    hub_id = _HUB_ID.fullmatch(model_source)
+    if not hub_id:
+        raise ConfigError("model_source", [f"{model_source!r} is no folder, Hugging Face id or URI; {_SUPPORTED}"])
+    return HubSource(hub_id["repository"], hub_id["revision"])
+
+
+def _is_path(model_source: str) -> bool:
+    if model_source.startswith(("/", "./", "../", "~")) or model_source in {".", ".."}:
+        return True
+    return bool(model_source) and Path(model_source).is_dir()
+
+
+def _open_uri(uri: str, scheme: str) -> ModelSource:
+    if scheme == "s3":
+        return S3Source(uri)
+    raise ConfigError("model_source", [f"{scheme}:// is not supported; {_SUPPORTED}"])

@@ -1,0 +1,191 @@
+"""Fetching from a Hub on this machine, through huggingface_hub."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from eventinit.downloads.hub import HubSource
+from eventinit.errors import AccessDeniedError, DownloadError, ModelNotFoundError, StoreUnavailableError
+from eventinit.ports import DownloadMode, FetchProgress
+from tests.downloads.conftest import MODEL, TOKENIZER, Reports
+from tests.servers.hub import COMMIT, HubState, hub_server
+
+pytestmark = [pytest.mark.real, pytest.mark.asyncio]
+
+Source = Callable[[str], HubSource]
+
+NO_WEIGHTS = {name for name in MODEL if not name.endswith(".safetensors")}
+DEAD = "http://127.0.0.1:9"
+
+
+def ignore(_: FetchProgress) -> None:
+    pass
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+@pytest.fixture
+def hub() -> Iterator[HubState]:
+    with hub_server() as state:
+        state.models["org/name"] = MODEL
+        yield state
+
+
+@pytest.fixture
+def source(hub: HubState, tmp_path: Path) -> Source:
+    """Open a repository of the local Hub, with a cache of the test's own."""
+
+    def open_repository(text: str = "org/name") -> HubSource:
+        repository, _, revision = text.partition("@")
+        return HubSource(repository, revision or None, endpoint=hub.endpoint, cache_dir=tmp_path / "hub")
+
+    return open_repository
+
+
+@pytest.mark.parametrize(
+    ("mode", "names"),
+    [("TOKENIZER_ONLY", TOKENIZER), ("EXCLUDE_SAFETENSORS", NO_WEIGHTS), ("MODEL_AND_TOKENIZER", set(MODEL))],
+)
+async def test_each_mode_brings_its_files_byte_for_byte(
+    source: Source, mode: DownloadMode, names: set[str], reports: Reports
+) -> None:
+    result = await source("org/name").fetch(mode, reports.append)
+
+    expected = {name: MODEL[name] for name in names}
+    total = sum(map(len, expected.values()))
+    assert files(result.path) == expected
+    assert (result.files, result.bytes_total, result.bytes_fetched) == (len(names), total, total)
+    assert reports[0] == FetchProgress(0, total, 0, len(names))
+    assert reports[-1] == FetchProgress(total, total, len(names), len(names))
+    assert reports.is_monotonic()
+
+
+async def test_what_the_cache_holds_needs_no_server(source: Source, tmp_path: Path, reports: Reports) -> None:
+    first = await source("org/name").fetch("MODEL_AND_TOKENIZER", ignore)
+    offline = HubSource("org/name", endpoint=DEAD, cache_dir=tmp_path / "hub")
+
+    second = await offline.fetch("MODEL_AND_TOKENIZER", reports.append)
+
+    assert (second.path, second.bytes_total, second.bytes_fetched) == (first.path, first.bytes_total, 0)
+    assert reports == [FetchProgress(first.bytes_total, first.bytes_total, len(MODEL), len(MODEL))]
+
+
+async def test_a_smaller_mode_in_the_cache_is_no_hit_for_a_larger(
+    source: Source, hub: HubState, reports: Reports
+) -> None:
+    small = await source("org/name").fetch("EXCLUDE_SAFETENSORS", ignore)
+    hub.served.clear()
+
+    large = await source("org/name").fetch("MODEL_AND_TOKENIZER", reports.append)
+
+    assert files(large.path) == MODEL
+    assert set(hub.served) == set(MODEL) - NO_WEIGHTS
+    assert large.bytes_fetched == large.bytes_total - small.bytes_total
+    assert reports[0] == FetchProgress(small.bytes_total, large.bytes_total, small.files, large.files)
+    assert reports.is_monotonic()
+
+
+async def test_a_revision_is_fetched_by_its_name(source: Source) -> None:
+    result = await source(f"org/name@{COMMIT}").fetch("TOKENIZER_ONLY", ignore)
+
+    assert result.path.name == COMMIT
+    assert result.source == f"org/name@{COMMIT}"
+
+
+async def test_the_mode_none_asks_nobody(source: Source, hub: HubState) -> None:
+    result = await source("org/name").fetch("NONE", ignore)
+
+    assert (result.files, hub.requests) == (0, [])
+
+
+async def test_cancelling_ends_the_threads_and_leaves_no_unfinished_file(source: Source, hub: HubState) -> None:
+    hub.models["org/name"] = {"model.safetensors": bytes(200 * 1024 * 1024)}
+
+    with anyio.CancelScope() as scope:
+        await source("org/name").fetch("MODEL_AND_TOKENIZER", lambda p: scope.cancel() if p.bytes_done else None)
+
+    assert scope.cancelled_caught
+    assert not [t for t in threading.enumerate() if t.name.startswith("ThreadPoolExecutor")]
+    assert hub.served == []
+
+
+@pytest.mark.parametrize(
+    ("text", "refusal", "kind", "problem"),
+    [
+        ("org/absent", None, ModelNotFoundError, "shows no such model; check the id, or if it is private set HF_TOKEN"),
+        ("org/name@v9", None, ModelNotFoundError, "has no such revision"),
+        ("org/gated", (403, "GatedRepo"), AccessDeniedError, "is gated; ask for access.*HF_TOKEN"),
+        ("org/closed", (403, ""), AccessDeniedError, "refused the model .403.*HF_TOKEN"),
+        ("org/broken", (500, ""), StoreUnavailableError, "answered 500"),
+    ],
+)
+async def test_a_refusal_is_a_typed_error_with_its_remedy(
+    source: Source,
+    hub: HubState,
+    *,
+    text: str,
+    refusal: tuple[int, str] | None,
+    kind: type[DownloadError],
+    problem: str,
+) -> None:
+    if refusal:
+        hub.refusals[text] = refusal
+
+    with pytest.raises(kind, match=problem) as caught:
+        await source(text).fetch("MODEL_AND_TOKENIZER", ignore)
+
+    assert caught.value.source == text
+    assert caught.value.__cause__ is not None
+
+
+async def test_a_hub_that_is_down_is_an_error_that_names_the_settings(tmp_path: Path) -> None:
+    with pytest.raises(StoreUnavailableError, match=r"cannot be reached.*HF_ENDPOINT.*HF_HUB_OFFLINE"):
+        await HubSource("org/name", endpoint=DEAD, cache_dir=tmp_path).fetch("MODEL_AND_TOKENIZER", ignore)
+
+
+_PROGRAM = """
+import asyncio, json, sys
+from eventinit.downloads import open_source
+from eventinit.errors import EventInitError
+try:
+    result = asyncio.run(open_source("org/name").fetch("MODEL_AND_TOKENIZER", lambda progress: None))
+    print(json.dumps({"path": str(result.path), "fetched": result.bytes_fetched}))
+except EventInitError as error:
+    print(json.dumps({"error": type(error).__name__, "message": str(error)}))
+assert "vllm" not in sys.modules
+"""
+
+
+def run_program(tmp_path: Path, endpoint: str, **settings: str) -> dict[str, Any]:
+    """Fetch in a process of its own: huggingface_hub reads its variables once, at import."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
+    env = inherited | {"HF_HOME": str(tmp_path / "home"), "HF_ENDPOINT": endpoint} | settings
+    done = subprocess.run([sys.executable, "-c", _PROGRAM], env=env, capture_output=True, text=True, check=True)
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
+
+
+async def test_the_environment_says_which_hub_and_which_cache(hub: HubState, tmp_path: Path) -> None:
+    first = await anyio.to_thread.run_sync(run_program, tmp_path, hub.endpoint)
+    second = await anyio.to_thread.run_sync(lambda: run_program(tmp_path, DEAD, HF_HUB_OFFLINE="1"))
+
+    assert files(Path(first["path"])) == MODEL
+    assert Path(first["path"]).is_relative_to(tmp_path / "home")
+    assert (second["path"], second["fetched"]) == (first["path"], 0)
+
+
+async def test_offline_mode_without_the_model_names_its_setting(tmp_path: Path) -> None:
+    answer = await anyio.to_thread.run_sync(lambda: run_program(tmp_path, DEAD, HF_HUB_OFFLINE="1"))
+
+    assert answer["error"] == "StoreUnavailableError"
+    assert "HF_HUB_OFFLINE is set; unset it" in answer["message"]
