@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Self, TypeVar, Unpack, final, overload
 
-from anyio import CancelScope, Lock, create_task_group, move_on_after
+from anyio import CancelScope, create_task_group, move_on_after
 from blinker import Signal
 
 from eventinit.background import BackgroundTasks
@@ -133,7 +133,7 @@ class EventBus:
             SubscriptionError: There is nothing to subscribe.
             HookNameError: A method is named like a hook and is none.
         """
-        marked, hooks = list(marked_methods(thing)), list(hook_handlers(thing, Lock()))
+        marked, hooks = list(marked_methods(thing)), list(hook_handlers(thing))
         attached = [self._attach_marked(call, mark, where) for call, mark in marked]
         attached += [self._subscribe(hook.event_type, hook.call, {"name": hook.name, "where": where}) for hook in hooks]
         if not attached:
@@ -286,6 +286,10 @@ class Attachment:
         """End every subscription of the object; twice is harmless."""
         for subscription in self.subscriptions:
             subscription.cancel()
+
+    def names(self) -> list[str]:
+        """Return the name of each subscription with its event, such as ``Audit.on_event on Event``."""
+        return [f"{each.name} on {each.event_type.__name__}" for each in self.subscriptions]
 
     async def detach(self) -> None:
         """Do as ``cancel``, as an undo."""

@@ -4,11 +4,8 @@ import inspect
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from threading import Lock as ThreadLock
+from threading import Lock
 from typing import Any, Literal, cast
-
-from anyio import Lock
-from anyio.lowlevel import RunVar
 
 from eventinit.bus import Attachment, EventBus
 from eventinit.config import HandlerConfig, LLMConfig
@@ -16,13 +13,12 @@ from eventinit.dotted_path import import_dotted
 from eventinit.errors import ConstructorError, DottedPathError
 from eventinit.event import Event
 from eventinit.frozen import thaw
-from eventinit.hooks import HookHandler, hook_handlers
+from eventinit.hooks import hook_handlers
 from eventinit.logs import log_event
 from eventinit.marks import marks_of
 
 _instances: list[tuple[type[Any], Mapping[str, Any], object]] = []
-_instances_lock = ThreadLock()
-_hook_locks: RunVar[dict[int, Lock]] = RunVar("eventinit_hook_locks")
+_instances_lock = Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,16 +36,8 @@ class ConfiguredSubscribers:
         for handler in self.handlers:
             yield bus.attach(handler, where=where)
 
-    def hooks(self) -> tuple[HookHandler, ...]:
-        """Return the hooks that the callback defines.
-
-        Raises:
-            HookNameError: A method of it is named like a hook and is none.
-        """
-        return () if self.callback is None else tuple(hook_handlers(self.callback, Lock()))
-
     def _attach_callback(self, callback: object, bus: EventBus, where: Callable[[Event], bool]) -> Attachment:
-        hooks = list(hook_handlers(callback, _lock_of(callback)))
+        hooks = list(hook_handlers(callback))
         if not hooks:
             log_event(logging.WARNING, "callback_has_no_hooks", callback=type(callback).__qualname__)
         on_error: Literal["raise", "log"] = "raise" if self.raise_error_on_callback else "log"
@@ -101,10 +89,3 @@ def _build(cls: type[Any], kwargs: Mapping[str, Any], where: str) -> object:
         return cls(**cast("dict[str, Any]", thaw(kwargs)))
     except Exception as error:
         raise ConstructorError(cls.__qualname__, kwargs, error, where) from error
-
-
-def _lock_of(instance: object) -> Lock:
-    """Return the lock that keeps two hooks of one instance from running at once on this event loop."""
-    locks = _hook_locks.get(dict[int, Lock]())
-    _hook_locks.set(locks)
-    return locks.setdefault(id(instance), Lock())

@@ -145,7 +145,11 @@ class LLMConfig(_Section):
         Raises:
             ConfigError: The file cannot be read, or a key, value or variable is wrong.
         """
-        return cls(**read_config_file(Path(path), cls.model_fields, os.environ))
+        values = read_config_file(Path(path), cls.model_fields, os.environ)
+        try:
+            return cls(**values)
+        except ConfigError as error:
+            raise ConfigError(str(path), error.problems) from None
 
     @model_validator(mode="after")
     def _model_is_not_an_engine_argument(self) -> Self:

@@ -139,6 +139,12 @@ class NodeInitializationContext:
         return f"<NodeInitializationContext of {self.llm_config.model_id!r}, {len(self.changes)} changes>"
 
 
+def last_events() -> dict[str, str | None]:
+    """Return for each field the last event in which a handler can set it, or None when none can."""
+    fields = vars(NodeInitializationContext).items()
+    return {name: field.last_event for name, field in fields if isinstance(field, _Field)}
+
+
 def seal(context: NodeInitializationContext, *names: str, phase: str) -> None:
     """Fix fields of a context because a phase is about to use them; later writes are refused."""
     for name in names:

@@ -1,1 +1,5 @@
 """The ``eventinit`` command."""
+
+from eventinit.cli.main import main
+
+__all__ = ["main"]

@@ -1,0 +1,67 @@
+"""How a start looks in a terminal."""
+
+import sys
+import time
+from typing import final
+
+from eventinit.events import DownloadProgress, EngineDied, LifecycleEvent, PhaseFailed, PostEvent, StartEvent
+from eventinit.timeline import Timeline
+
+PROGRESS_INTERVAL_S = 0.5
+MEGABYTE = 1_000_000
+
+
+@final
+class Terminal:
+    """Writes a line for each event of a start to standard error; answers go to standard output."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self._last_progress = -1.0
+
+    def show(self, event: StartEvent) -> None:
+        """Write what an event tells."""
+        match event:
+            case DownloadProgress():
+                self._show_progress(event)
+            case PhaseFailed():
+                self._line(event.failed_phase, "cancelled" if event.cancelled else f"failed: {event.message}")
+            case EngineDied():
+                self._line("engine", f"has ended: {event.reason}")
+            case PostEvent():
+                self._line(event.phase or "", _how_it_ended(event))
+            case LifecycleEvent():
+                self._line(event.phase or "", "begins")
+            case _:
+                self._line(event.phase or "", type(event).__name__)
+
+    def say(self, text: str) -> None:
+        """Write a line of our own."""
+        print(text, file=sys.stderr, flush=True)
+
+    def show_timeline(self, timeline: Timeline) -> None:
+        """Draw the phases to scale, and say for how long download and reservation ran at the same time."""
+        self.say("\n" + timeline.render())
+        overlap_s = timeline.overlap_s("download", "placement_group")
+        if overlap_s > 0:
+            self.say(f"download and placement group overlapped for {overlap_s:.2f} s")
+
+    def _show_progress(self, event: DownloadProgress) -> None:
+        now = time.monotonic()
+        over = event.bytes_done >= event.bytes_total
+        if not over and now - self._last_progress < PROGRESS_INTERVAL_S:
+            return
+        self._last_progress = now
+        share = 100 if event.bytes_total == 0 else 100 * event.bytes_done // event.bytes_total
+        done, total = event.bytes_done / MEGABYTE, event.bytes_total / MEGABYTE
+        rate = event.bytes_per_second / MEGABYTE
+        files = f"{event.files_done} of {event.files_total} files"
+        self._line("download", f"{share:3d} %  {done:.0f} of {total:.0f} MB  {files}  {rate:.0f} MB/s")
+
+    def _line(self, phase: str, text: str) -> None:
+        self.say(f"{time.monotonic() - self._began:7.2f} s  {phase:<16} {text}")
+
+
+def _how_it_ended(event: PostEvent) -> str:
+    reasons = f" ({'; '.join(event.outcome.reasons)})" if event.outcome.reasons else ""
+    return f"{event.outcome.status} after {event.outcome.seconds:.2f} s{reasons}"
