@@ -94,9 +94,9 @@ def local_s3(data: Path | None = None) -> Generator[LocalS3]:
         objects.mkdir(parents=True, exist_ok=True)
         key, stranger = _new_key(), _new_key()
         (private / "keys.json").write_text(json.dumps(_identities(key, stranger)))
-        process, endpoint = _start(objects, private)
-        stack.callback(_kill, process)
-        yield LocalS3(endpoint, key, stranger, process.pid)
+        process, ports = _start(objects, private)
+        stack.callback(_kill, process, ports)
+        yield LocalS3(f"http://{HOST}:{ports[0]}", key, stranger, process.pid)
 
 
 def _new_key() -> Key:
@@ -112,17 +112,16 @@ def _identities(key: Key, stranger: Key) -> dict[str, object]:
     return {"identities": [identity("owner", key, everything), identity("stranger", stranger, ["Read:nowhere"])]}
 
 
-def _start(objects: Path, private: Path) -> tuple[subprocess.Popen[bytes], str]:
+def _start(objects: Path, private: Path) -> tuple[subprocess.Popen[bytes], list[int]]:
     """Start the server; somebody else may take a port between the choice and the start, so try a few times."""
     problem = ""
     for _ in range(STARTS):
         ports = _free_ports(4)
         with (private / "log").open("wb") as log:
             process = subprocess.Popen(_command(objects, private, ports), stdout=log, stderr=log)
-        endpoint = f"http://{HOST}:{ports[0]}"
         if _answers(process, ports[0]):
-            return process, endpoint
-        _kill(process)
+            return process, ports
+        _kill(process, ports)
         problem = (private / "log").read_text(errors="replace")[-2000:]
     raise RuntimeError(f"the S3 server did not start within {START_TIMEOUT_S:g} s; its log ends:\n{problem}")
 
@@ -195,7 +194,10 @@ def _status(port: int) -> bytes:
         return b""
 
 
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    """End the server by force: asked politely it takes over 20 seconds."""
+def _kill(process: subprocess.Popen[bytes], ports: list[int]) -> None:
+    """End the server by force: asked politely it takes over 20 seconds. Its sockets are then ours to remove."""
     process.kill()
     process.wait()
+    for port in ports:
+        for socket_file in Path("/tmp").glob(f"seaweedfs-*-{port + 10_000}.sock"):
+            socket_file.unlink(missing_ok=True)

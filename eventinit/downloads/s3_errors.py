@@ -18,6 +18,7 @@ from eventinit.errors import (
 _STATUS = re.compile(r"non-2xx status code: (\d{3})")
 _CODE = re.compile(r"<Code>(\w+)</Code>")
 _BAD_KEY = re.compile(r'(?:Error parsing|invalid path:) Path "(?P<key>[^"\n]*)"')
+_NO_METADATA = f"the machine's metadata service gives no credentials; {CREDENTIALS_REMEDY}"
 _WRONG_REGION = ("AuthorizationHeaderMalformed", "PermanentRedirect", "IllegalLocationConstraintException")
 
 
@@ -37,22 +38,25 @@ def _meaning(error: Exception, source: str, what: str) -> DownloadError:
     text = str(error)
     status, code = _first(_STATUS, text), _first(_CODE, text)
     answer = " ".join(filter(None, (status, code))) or type(error).__name__
+    is_metadata = "/latest/api/token" in text or "/latest/meta-data" in text
     if bad_key := _BAD_KEY.search(text):
         return UnsafeKeyError(source, f"the key {bad_key['key']!r} cannot be a file's path; rename the object")
+    if is_metadata or _is_refusal(error, status):
+        return AccessDeniedError(source, _NO_METADATA if is_metadata else _refusal(what, answer))
     if isinstance(error, PreconditionError):
         return DownloadError(source, f"{what} was replaced while it was being fetched; fetch again")
     if status == "301" or code in _WRONG_REGION or "redirect without LOCATION" in text:
         return DownloadError(source, "the bucket is in another region; set AWS_REGION to that of the bucket")
-    if _is_refusal(error, status):
-        return AccessDeniedError(
-            source, f"{endpoint()} refused {what} ({answer}); {CREDENTIALS_REMEDY} of an identity that may read it"
-        )
     if isinstance(error, FileNotFoundError) or status == "404":
         return ModelNotFoundError(source, f"{endpoint()} has no {what}; check model_source and AWS_ENDPOINT_URL")
     problem = f"answered {answer}" if status else "does not answer"
     return StoreUnavailableError(
         source, f"{endpoint()} {problem} when asked for {what}; check AWS_ENDPOINT_URL and that the store is up"
     )
+
+
+def _refusal(what: str, answer: str) -> str:
+    return f"{endpoint()} refused {what} ({answer}); {CREDENTIALS_REMEDY} of an identity that may read it"
 
 
 def _is_refusal(error: Exception, status: str) -> bool:

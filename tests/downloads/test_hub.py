@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -78,6 +79,26 @@ async def test_what_the_cache_holds_needs_no_server(source: Source, tmp_path: Pa
 
     assert (second.path, second.bytes_total, second.bytes_fetched) == (first.path, first.bytes_total, 0)
     assert reports == [FetchProgress(first.bytes_total, first.bytes_total, len(MODEL), len(MODEL))]
+
+
+async def test_a_cache_hit_asks_the_server_nothing(source: Source, hub: HubState) -> None:
+    await source("org/name").fetch("MODEL_AND_TOKENIZER", ignore)
+    hub.requests.clear()
+
+    await source("org/name").fetch("MODEL_AND_TOKENIZER", ignore)
+
+    assert hub.requests == []
+
+
+async def test_a_part_of_a_snapshot_is_not_taken_for_the_whole(source: Source, tmp_path: Path) -> None:
+    """Other programs leave single files in the cache, with no listing that tells what is missing."""
+    path = (await source("org/name").fetch("MODEL_AND_TOKENIZER", ignore)).path
+    shutil.rmtree(tmp_path / "hub" / "models--org--name" / "trees")
+    (path / "config.json").unlink()
+
+    result = await source("org/name").fetch("MODEL_AND_TOKENIZER", ignore)
+
+    assert files(result.path) == MODEL
 
 
 async def test_a_smaller_mode_in_the_cache_is_no_hit_for_a_larger(

@@ -112,6 +112,18 @@ async def test_without_credentials_nobody_is_asked(
         await fetch()
 
 
+async def test_a_metadata_service_without_credentials_is_told_as_such(
+    script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    service = script(lambda _: error(404, "NotFound"))
+    monkeypatch.setenv("AWS_METADATA_ENDPOINT", service.endpoint)
+
+    with pytest.raises(AccessDeniedError, match="metadata service gives no credentials; set AWS_ACCESS_KEY_ID"):
+        await fetch()
+
+
 async def test_half_of_the_credentials_is_told_as_such(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s3cr3t-value")
 
