@@ -191,7 +191,15 @@ class VLLMRunningEngine:
 
         A caller that is cancelled meanwhile has them ended by force at once, and still waits for that.
         """
+        self._end_idle_reader()
         await run_to_its_end(lambda: self._stop(grace_s), self._hurry, _PATIENCE_S)
+
+    def _end_idle_reader(self) -> None:
+        # vLLM's task that reads outputs takes the orderly end of the core for a failure and logs a traceback. While
+        # requests are running it has to: they learn of the end from it.
+        reader = self.engine.output_handler
+        if reader is not None and not self.engine.get_num_unfinished_requests():
+            reader.cancel()
 
     def _stop(self, grace_s: float) -> None:
         deadline = time.monotonic() + grace_s
