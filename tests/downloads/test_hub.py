@@ -90,13 +90,16 @@ async def test_a_cache_hit_asks_the_server_nothing(source: Source, hub: HubState
     assert hub.requests == []
 
 
-async def test_a_part_of_a_snapshot_is_not_taken_for_the_whole(source: Source, tmp_path: Path) -> None:
+async def test_a_part_of_a_snapshot_is_not_taken_for_the_whole(source: Source, hub: HubState, tmp_path: Path) -> None:
     """Other programs leave single files in the cache, with no listing that tells what is missing."""
     path = (await source("org/name").fetch("MODEL_AND_TOKENIZER", ignore)).path
-    shutil.rmtree(tmp_path / "hub" / "models--org--name" / "trees")
     (path / "config.json").unlink()
+    shutil.rmtree(tmp_path / "hub" / "models--org--name" / "trees")
+    elsewhere = (tmp_path / "hub").rename(tmp_path / "moved")  # huggingface_hub remembers listings by path
 
-    result = await source("org/name").fetch("MODEL_AND_TOKENIZER", ignore)
+    result = await HubSource("org/name", endpoint=hub.endpoint, cache_dir=elsewhere).fetch(
+        "MODEL_AND_TOKENIZER", ignore
+    )
 
     assert files(result.path) == MODEL
 
