@@ -1,0 +1,263 @@
+"""The cluster that nodes are placed on: Ray, connected to, found in the process, or embedded in it."""
+
+import os
+import threading
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, Final, TypeVar, final
+
+import anyio
+
+from eventinit.backends import ray_session
+from eventinit.backends.ray_fetch import fetch_on_node
+from eventinit.backends.ray_session import RayShare, load_ray
+from eventinit.backends.whole_call import whole_call
+from eventinit.errors import PlacementError
+from eventinit.ports import Bundle, ClusterNode, DownloadMode, DownloadResult, GroupPlacement, Strategy
+
+T = TypeVar("T")
+
+_ANSWER_TIMEOUT_S: Final = 10.0
+_REMEDY: Final = "check it with `ray status --address={}`, then correct ray_address or RAY_ADDRESS"
+
+
+@final
+class RayCluster:
+    """The Ray that one node start uses.
+
+    All starts of a process share one Ray. What was there before the start stays; what the starts connected to, started
+    or adopted ends with the last of them.
+    """
+
+    def __init__(self) -> None:
+        self._share: RayShare | None = None
+        self._before = ray_session.environment_now()
+        self._was_running = True
+
+    async def connect(self, address: str | None) -> bool:
+        """Connect to the Ray at ``address`` or ``RAY_ADDRESS``; return False when neither names one and none runs.
+
+        A Ray that this process already uses is used, whatever the address says.
+
+        Raises:
+            PlacementError: The address is unusable, or nothing answers there.
+        """
+        self._before = ray_session.environment_now()
+        self._was_running = ray_session.is_running()
+        wanted = address or os.environ.get("RAY_ADDRESS")
+        if self._was_running:
+            await self._take(None)
+            return True
+        if not wanted or wanted == "local":
+            return False
+        await self._take(await _reachable(wanted))
+        self._was_running = True
+        return True
+
+    async def ensure_running(self) -> None:
+        """Use the Ray that runs in the process, or start an embedded one.
+
+        A Ray that was not there at ``connect`` was started by somebody's hook; it is adopted and ends with the nodes.
+
+        Raises:
+            PlacementError: Ray did not start.
+        """
+        if self._share is None:
+            await self._take(None)
+
+    async def disconnect(self) -> None:
+        """Give up this start's share of Ray; a Ray that was there before stays as it was."""
+        share, self._share = self._share, None
+        if share is not None:
+            await whole_call(partial(ray_session.give_back, share))
+
+    def address(self) -> str | None:
+        """Return the address of Ray's control store, or None when no Ray runs in the process."""
+        if not ray_session.is_running():
+            return None
+        return str(load_ray().get_runtime_context().gcs_address)
+
+    def can_grow(self) -> bool:
+        """Return False for a Ray that ends with this process, and True for any other.
+
+        Ray does not tell reliably whether an autoscaler runs, and nodes may be added by hand, so a cluster that
+        outlives this process is always taken for one that can grow.
+        """
+        if self._share is not None and self._share.embedded:
+            return False
+        # Public Ray does not tell whether ray.init() has started the cluster or joined one.
+        node = load_ray()._private.worker._global_node if ray_session.is_running() else None
+        return node is not None and not node.is_head()
+
+    async def nodes(self) -> Sequence[ClusterNode]:
+        """List the living nodes."""
+        return await _ask(_living_nodes)
+
+    async def create_group(self, bundles: Sequence[Bundle], strategy: Strategy, name: str) -> object:
+        """Ask for a placement group and return it at once; it ends with this process at the latest.
+
+        Raises:
+            PlacementError: Ray refuses the bundles.
+        """
+
+        def create() -> object:
+            with _refusals(f"the placement group {name!r}"):
+                return load_ray().util.placement_group([dict(b) for b in bundles], strategy=strategy, name=name)
+
+        _require_ray()
+        return await whole_call(create, undo=_remove)
+
+    async def wait_until_ready(self, group: object) -> None:
+        """Return when every bundle of the group is reserved; wait for as long as that takes.
+
+        Raises:
+            PlacementError: The group was removed, or is no placement group.
+        """
+        await self.placement_of(group)
+        ray = load_ray()
+        try:
+            await _ready(group)
+        except ray.exceptions.TaskPlacementGroupRemoved as error:
+            raise _gone(group) from error
+        except ray.exceptions.RayError as error:
+            raise PlacementError(f"Ray was lost while the placement group was waited for: {error}") from error
+
+    async def placement_of(self, group: object) -> GroupPlacement:
+        """Tell where a group is, be it ours or a user's own.
+
+        Raises:
+            PlacementError: It is no placement group, or was removed.
+        """
+        return await _ask(partial(_placement, group))
+
+    async def remove_group(self, group: object) -> None:
+        """Remove a group, ready or not; removing it twice, or after Ray has ended, is harmless."""
+        await whole_call(partial(_remove, group))
+
+    async def fetch_on(
+        self, node_id: str, model_source: str, mode: DownloadMode, runtime_env: Mapping[str, Any]
+    ) -> DownloadResult:
+        """Bring a model's files to another node; cancelling ends the fetch there.
+
+        Raises:
+            DownloadError: The files cannot be had there; the class says why.
+            PlacementError: The node is gone, or cannot run eventinit.
+        """
+        _require_ray()
+        return await fetch_on_node(node_id, model_source, mode, runtime_env)
+
+    async def _take(self, address: str | None) -> None:
+        given_up = threading.Event()
+        adopt = not self._was_running
+        take = partial(ray_session.take, address, self._before, given_up, adopt=adopt)
+        try:
+            self._share = await whole_call(take, undo=_give_back, given_up=given_up)
+        except Exception as error:
+            where = f"Ray at {address}" if address else "an embedded Ray"
+            remedy = _REMEDY.format(address) if address else "ray's log folder /tmp/ray/session_latest/logs says more"
+            raise PlacementError(f"{where} could not be used: {type(error).__name__}: {error}; {remedy}") from error
+
+
+def _give_back(share: RayShare | None) -> None:
+    if share is not None:
+        ray_session.give_back(share)
+
+
+async def _reachable(address: str) -> str:
+    """Return the address as host and port if something answers there.
+
+    ``ray.init`` itself tries for many minutes, prints to the terminal meanwhile and cannot be interrupted.
+    """
+    if "://" in address:
+        problem = "Ray client addresses cannot be used, since the engine's processes join the cluster themselves"
+        raise PlacementError(f"{address}: {problem}; give the host and port of the cluster's head, such as head:6379")
+    try:
+        resolved = await whole_call(partial(_host_and_port, address))
+        with anyio.fail_after(_ANSWER_TIMEOUT_S):
+            await _knock(resolved)
+    except (OSError, ValueError, TimeoutError) as error:
+        problem = str(error) or f"no answer within {_ANSWER_TIMEOUT_S:g} s"
+        raise PlacementError(f"no Ray answers at {address}: {problem}; {_REMEDY.format(address)}") from error
+    return resolved
+
+
+def _host_and_port(address: str) -> str:
+    # Private, but it is what ray.init itself resolves "auto" with.
+    from ray._private.services import canonicalize_bootstrap_address_or_die
+
+    return str(canonicalize_bootstrap_address_or_die(address))
+
+
+async def _knock(address: str) -> None:
+    host, _, port = address.rpartition(":")
+    stream = await anyio.connect_tcp(host.strip("[]"), int(port))
+    await stream.aclose()
+
+
+def _require_ray() -> None:
+    # Ray's functions start a cluster by themselves when there is none.
+    if not ray_session.is_running():
+        raise PlacementError("no Ray runs in this process; connect to one or start one first")
+
+
+async def _ask(question: Callable[[], T]) -> T:
+    _require_ray()
+    return await anyio.to_thread.run_sync(question, abandon_on_cancel=True)
+
+
+@contextmanager
+def _refusals(subject: str) -> Generator[None]:
+    try:
+        yield
+    except Exception as error:
+        raise PlacementError(
+            f"Ray refused {subject}: {type(error).__name__}: {error}; correct placement_group_config"
+        ) from error
+
+
+def _living_nodes() -> tuple[ClusterNode, ...]:
+    ray = load_ray()
+    here = ray.get_runtime_context().get_node_id()
+    return tuple(
+        ClusterNode(node["NodeID"], dict(node["Resources"]), node["NodeID"] == here)
+        for node in ray.nodes()
+        if node["Alive"]
+    )
+
+
+def _placement(group: object) -> GroupPlacement:
+    from ray.util.placement_group import PlacementGroup
+
+    if not isinstance(group, PlacementGroup):
+        raise PlacementError(
+            f"{group!r:.80} is a {type(group).__name__}, not a placement group;"
+            " set context.placement_group to what ray.util.placement_group() returns"
+        )
+    table: dict[str, Any] = load_ray().util.placement_group_table(group)
+    if not table or table["state"] == "REMOVED":
+        raise _gone(group)
+    # Ray gives the bundles in no fixed order, and an empty node id for one that waits.
+    indices = sorted(table["bundles"])
+    return GroupPlacement(
+        tuple(dict(table["bundles"][index]) for index in indices),
+        tuple(table["bundles_to_node_id"].get(index) or None for index in indices),
+    )
+
+
+def _gone(group: Any) -> PlacementError:
+    return PlacementError(
+        f"the placement group {group.id.hex()} is not in the cluster (any more);"
+        " it was removed, or belongs to another cluster: create it again and keep it until the node has ended"
+    )
+
+
+async def _ready(group: Any) -> None:
+    # Needs neither a thread nor a worker process, and fails the moment the group is removed.
+    await group.ready()
+
+
+def _remove(group: object) -> None:
+    if not ray_session.is_running():
+        return
+    load_ray().util.remove_placement_group(group)

@@ -1,0 +1,194 @@
+"""The one Ray that a process can use, shared and counted by all node starts of the process.
+
+Every function here blocks and is called from worker threads. A Ray that this module started or adopted is stopped with
+its last user; one that the process had before is never touched.
+"""
+
+import logging
+import os
+import sys
+import threading
+from collections.abc import Callable, Generator, Mapping
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final, final
+
+from eventinit.backends.process_environment import process_environment
+
+_SET_BY_RAY: Final = ("PYTHONBREAKPOINT", "RAY_AUTH_MODE", "RAY_USAGE_STATS_ENABLED")
+"""What ``ray.init`` changes in the process's environment for good, so that children meet the same Ray."""
+
+Environment = Mapping[str, str | None]
+
+
+def load_ray() -> Any:
+    """Return the ``ray`` module; the first call takes a second."""
+    import ray
+
+    return ray
+
+
+def is_running() -> bool:
+    """Return whether this process uses a Ray, without importing it."""
+    return "ray" in sys.modules and bool(load_ray().is_initialized())
+
+
+def environment_now() -> Environment:
+    """Return the variables that a Ray started from now on may change, as they are."""
+    return {name: os.environ.get(name) for name in _SET_BY_RAY}
+
+
+@final
+@dataclass(slots=True, eq=False)
+class RayShare:
+    """A Ray that ends with its last user.
+
+    Attributes:
+        embedded: Whether its processes belong to this one.
+        address: The address that it was connected to, None for an embedded one.
+        users: How many starts use it.
+    """
+
+    embedded: bool
+    address: str | None
+    before: Environment
+    keeper: "_Keeper | None"
+    users: int = 1
+
+    def stop(self) -> None:
+        """End it and put the environment back as it was before it."""
+        if self.keeper is not None:
+            self.keeper.end()
+        else:
+            _shut_down()
+        for name, value in self.before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+_lock = threading.RLock()
+_current: RayShare | None = None
+
+
+def take(address: str | None, before: Environment, given_up: threading.Event, *, adopt: bool) -> RayShare | None:
+    """Return a share of the Ray that runs here, of the one at ``address``, or else of a new embedded one.
+
+    None means that the process had a Ray before, which is nobody's to stop.
+
+    Args:
+        address: What to connect to when no Ray runs here.
+        before: The environment from before the start that asks.
+        given_up: Set by whoever no longer waits for the answer.
+        adopt: Whether a Ray that nobody counts was started after that start began, and so ends with it.
+
+    Raises:
+        Exception: Whatever ``ray.init`` raises; nothing of it is left then.
+    """
+    global _current  # noqa: PLW0603 - a process has one Ray
+    with _lock:
+        if not is_running():
+            _current = _begin(address, before, given_up)
+        elif _current is not None:
+            _current.users += 1
+        elif adopt:
+            _current = RayShare(embedded=True, address=None, before=before, keeper=None)
+        return _current
+
+
+def _begin(address: str | None, before: Environment, given_up: threading.Event) -> RayShare:
+    keeper = _Keeper(address, given_up)
+    keeper.begin()
+    return RayShare(embedded=address is None, address=address, before=before, keeper=keeper)
+
+
+def give_back(share: RayShare) -> None:
+    """End one user's share, and the Ray with the last."""
+    global _current  # noqa: PLW0603 - a process has one Ray
+    with _lock:
+        share.users -= 1
+        if share.users or _current is not share:
+            return
+        _current = None
+        share.stop()
+
+
+@final
+class _Keeper:
+    """A thread that lives as long as the Ray it has started.
+
+    Linux kills Ray's processes when the very thread ends that started them (Ray sets the parent death signal), and the
+    driver with them a minute later. A pooled worker thread would end at any time.
+    """
+
+    def __init__(self, address: str | None, given_up: threading.Event) -> None:
+        self._address = address
+        self._given_up = given_up
+        self._begun: Future[None] = Future()
+        self._ended: Future[None] = Future()
+        self._end = threading.Event()
+
+    def begin(self) -> None:
+        """Start Ray, or raise why it did not start."""
+        threading.Thread(target=self._run, name="eventinit-ray", daemon=True).start()
+        self._begun.result()
+
+    def end(self) -> None:
+        """Stop Ray and wait until its processes are gone."""
+        self._end.set()
+        self._ended.result()
+
+    def _run(self) -> None:
+        if not _settle(self._begun, self._start):
+            return
+        self._end.wait()
+        _settle(self._ended, _shut_down)
+
+    def _start(self) -> None:
+        ray = load_ray()
+        target = {"address": self._address} if self._address else _embedded_options()
+        with process_environment({}, given_up=self._given_up), _quiet():
+            try:
+                ray.init(**target, configure_logging=False, log_to_driver=False)
+            except BaseException:
+                ray.shutdown()
+                raise
+
+
+def _embedded_options() -> dict[str, Any]:
+    """Return the arguments of an embedded Ray, fresh ones each time since Ray writes into them.
+
+    Ray would start a worker process for each CPU and hold the interpreter lock until all have booted: a lag of the
+    event loop of half a second, and of four on a busy machine. A start seldom needs any, and they come when needed.
+    """
+    settings = {"prestart_worker_first_driver": False}
+    return {"address": "local", "include_dashboard": False, "_system_config": settings}
+
+
+def _settle(future: Future[None], work: Callable[[], None]) -> bool:
+    try:
+        work()
+    except BaseException as error:  # noqa: BLE001 - it is raised by the one who waits
+        future.set_exception(error)
+        return False
+    future.set_result(None)
+    return True
+
+
+def _shut_down() -> None:
+    with process_environment({}):
+        load_ray().shutdown(wait_for_processes=True)
+
+
+@contextmanager
+def _quiet() -> Generator[None]:
+    """Keep Ray from telling that it may not set signal handlers and how to turn its authentication off."""
+    logger = logging.getLogger("ray")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
