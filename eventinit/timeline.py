@@ -1,6 +1,8 @@
 """When each phase of a start ran."""
 
 import time
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import final
 
@@ -38,6 +40,17 @@ class Timeline:
         """Note that a phase ends now."""
         span.ended_s = time.monotonic() - self._zero
         span.status = status
+
+    @contextmanager
+    def timed(self, phase: str) -> Generator[None]:
+        """Add a span for a step inside a phase."""
+        span = self.begin(phase)
+        status = "failed"
+        try:
+            yield
+            status = "completed"
+        finally:
+            self.end(span, status)
 
     def span(self, phase: str) -> Span | None:
         """Return the span of a phase, or None when it has not begun."""

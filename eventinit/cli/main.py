@@ -63,10 +63,9 @@ def _show_events(_words: argparse.Namespace) -> int:
 
 
 def _prepare_process(*, debug: bool) -> None:
-    logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, format="%(levelname)s %(message)s")
+    logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, format="%(levelname)s %(name)s %(message)s")
     if not debug:
         os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
-        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "error")
     # A configuration names classes of modules beside it, as with `python -m`.
     if str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))

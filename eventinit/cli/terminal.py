@@ -42,9 +42,9 @@ class Terminal:
     def show_timeline(self, timeline: Timeline) -> None:
         """Draw the phases to scale, and say for how long download and reservation ran at the same time."""
         self.say("\n" + timeline.render())
-        overlap_s = timeline.overlap_s("download", "placement_group")
+        overlap_s = timeline.overlap_s("fetch", "placement_group")
         if overlap_s > 0:
-            self.say(f"download and placement group overlapped for {overlap_s:.2f} s")
+            self.say(f"the download and the reservation ran at the same time for {overlap_s:.2f} s")
 
     def _show_progress(self, event: DownloadProgress) -> None:
         now = time.monotonic()

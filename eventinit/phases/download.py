@@ -14,6 +14,8 @@ from eventinit.ports import ClusterNode, DownloadMode, DownloadResult, FetchProg
 from eventinit.start import PhaseRun, Start
 
 REPORT_INTERVAL_S = 0.1
+FETCH = "fetch"
+"""The span of the timeline in which this node fetches; the phase also waits for the other nodes."""
 
 
 async def download(start: Start, placed: Awaited[Sequence[ClusterNode]]) -> None:
@@ -60,7 +62,8 @@ async def fetch_here(start: Start, mode: DownloadMode) -> DownloadResult:
         results.append(await source.fetch(mode, reports.note))
         reports.end()
 
-    await together(fetch, reports.pump)
+    with start.timeline.timed(FETCH):
+        await together(fetch, reports.pump)
     return results[0]
 
 
