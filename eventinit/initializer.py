@@ -16,7 +16,15 @@ from eventinit.config import LLMConfig
 from eventinit.context import NodeInitializationContext, seal
 from eventinit.errors import EngineDiedError, EventInitError, LifecycleError
 from eventinit.event import Event
-from eventinit.events import EngineDied, PostInitialization, PostShutdown, PreInitialization, PreShutdown, StartEvent
+from eventinit.events import (
+    EngineDied,
+    PhaseOutcome,
+    PostInitialization,
+    PostShutdown,
+    PreInitialization,
+    PreShutdown,
+    StartEvent,
+)
 from eventinit.joining import Awaited, in_child_task, together
 from eventinit.logs import log_event
 from eventinit.node import Node
@@ -126,9 +134,10 @@ class NodeInitializer:
         start = self._start
         span = start.timeline.begin("shutdown")
         await start.notify(PreShutdown(start_id=start.id, context=start.context))
-        failures = await start.undos.unwind()
-        start.timeline.end(span, "failed" if failures else "completed")
-        await start.notify(PostShutdown(start_id=start.id, context=start.context))
+        await start.undos.unwind()
+        start.timeline.end(span, "completed")
+        outcome = PhaseOutcome(seconds=span.seconds)
+        await start.notify(PostShutdown(start_id=start.id, context=start.context, outcome=outcome))
         await self._house.unwind()
 
     async def _undo_everything(self) -> list[Exception]:
@@ -142,9 +151,13 @@ class NodeInitializer:
 async def _prepare(start: Start) -> None:
     """Download and reserve at the same time, and load the engine's code meanwhile."""
     placed: Awaited[Sequence[ClusterNode]] = Awaited()
-    await together(
-        partial(download, start, placed), partial(place, start, placed), partial(check_argument_names, start)
-    )
+    await together(partial(download, start, placed), partial(place, start, placed), partial(_warm_up, start))
+
+
+async def _warm_up(start: Start) -> None:
+    """Load what needs neither weights nor placement; an unknown engine argument is refused here, early."""
+    with start.timeline.timed("warm_up"):
+        await check_argument_names(start)
 
 
 def _seal_what_is_skipped(start: Start) -> None:

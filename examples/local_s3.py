@@ -85,8 +85,12 @@ class LocalS3:
 
 
 @contextmanager
-def local_s3(data: Path | None = None) -> Generator[LocalS3]:
-    """Run the server for as long as the block lasts; its objects live in ``data``, or vanish with the block."""
+def local_s3(data: Path | None = None, first_port: int | None = None) -> Generator[LocalS3]:
+    """Run the server for as long as the block lasts; its objects live in ``data``, or vanish with the block.
+
+    It takes four ports from ``first_port`` up where these are free, else any: an endpoint that stays the same from run
+    to run is the same store to whoever caches what it read there.
+    """
     with ExitStack() as stack:
         # Sockets, log and keys lie apart from the data: a socket's path has to be short.
         private = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="local-s3-", ignore_cleanup_errors=True)))
@@ -94,7 +98,7 @@ def local_s3(data: Path | None = None) -> Generator[LocalS3]:
         objects.mkdir(parents=True, exist_ok=True)
         key, stranger = _new_key(), _new_key()
         (private / "keys.json").write_text(json.dumps(_identities(key, stranger)))
-        process, ports = _start(objects, private)
+        process, ports = _start(objects, private, first_port)
         stack.callback(_kill, process, ports)
         yield LocalS3(f"http://{HOST}:{ports[0]}", key, stranger, process.pid)
 
@@ -112,11 +116,11 @@ def _identities(key: Key, stranger: Key) -> dict[str, object]:
     return {"identities": [identity("owner", key, everything), identity("stranger", stranger, ["Read:nowhere"])]}
 
 
-def _start(objects: Path, private: Path) -> tuple[subprocess.Popen[bytes], list[int]]:
+def _start(objects: Path, private: Path, first_port: int | None) -> tuple[subprocess.Popen[bytes], list[int]]:
     """Start the server; somebody else may take a port between the choice and the start, so try a few times."""
     problem = ""
     for _ in range(STARTS):
-        ports = _free_ports(4)
+        ports = _choose_ports(first_port)
         with (private / "log").open("wb") as log:
             process = subprocess.Popen(_command(objects, private, ports), stdout=log, stderr=log)
         if _answers(process, ports[0]):
@@ -153,6 +157,11 @@ def _command(objects: Path, private: Path, ports: list[int]) -> list[str]:
         f"-s3.config={private / 'keys.json'}",
         f"-s3.localSocket={private / 's3.sock'}",
     ]
+
+
+def _choose_ports(first_port: int | None) -> list[int]:
+    wanted = [] if first_port is None else list(range(first_port, first_port + 4))
+    return wanted if wanted and all(_is_free(port) and _is_free(port + 10_000) for port in wanted) else _free_ports(4)
 
 
 def _free_ports(count: int) -> list[int]:
