@@ -53,6 +53,12 @@ def ray_processes() -> list[psutil.Process]:
     return found
 
 
+def process_with_port(port: int) -> psutil.Process:
+    """The process at the other end of a connection."""
+    [pid] = {c.pid for c in psutil.net_connections("tcp") if c.laddr and c.laddr.port == port and c.pid}
+    return psutil.Process(pid)
+
+
 async def longest_lag(lags: list[float]) -> None:
     """Note how late the event loop wakes a task that sleeps for 10 ms, again and again."""
     loop = asyncio.get_running_loop()
@@ -299,15 +305,16 @@ async def test_a_model_is_fetched_on_another_node(
 
 
 async def test_a_cancelled_fetch_ends_on_the_other_node(two_nodes: str) -> None:
-    """The store is a server that never answers: it sees the fetch come, and go when the fetch is cancelled here."""
-    connected, gone = asyncio.Event(), asyncio.Event()
+    """The store is a server that never answers: it sees the fetch come, and its process ends when it is cancelled."""
+    connected = asyncio.Event()
+    ports: list[int] = []
 
     async def never_answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        ports.append(writer.get_extra_info("peername")[1])
         connected.set()
         with contextlib.suppress(ConnectionError):
             while await reader.read(1000):
                 pass
-        gone.set()
         writer.close()
 
     server = await asyncio.start_server(never_answer, "127.0.0.1", 0)
@@ -327,10 +334,12 @@ async def test_a_cancelled_fetch_ends_on_the_other_node(two_nodes: str) -> None:
             cluster.fetch_on(other, "s3://bucket/model", "MODEL_AND_TOKENIZER", {"env_vars": store})
         )
         await asyncio.wait_for(connected.wait(), 60)
+        fetching = await asyncio.to_thread(process_with_port, ports[0])
         fetch.cancel()
         with pytest.raises(asyncio.CancelledError):
             await fetch
-        await asyncio.wait_for(gone.wait(), 20)
+        _, alive = await asyncio.to_thread(psutil.wait_procs, [fetching], 20)
+        assert not alive
     finally:
         await cluster.disconnect()
         server.close()
