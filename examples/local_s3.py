@@ -16,6 +16,8 @@ import time
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -123,7 +125,7 @@ def _start(objects: Path, private: Path, first_port: int | None) -> tuple[subpro
         ports = _choose_ports(first_port)
         with (private / "log").open("wb") as log:
             process = subprocess.Popen(_command(objects, private, ports), stdout=log, stderr=log)
-        if _answers(process, ports[0]):
+        if _answers(process, ports):
             return process, ports
         _kill(process, ports)
         problem = (private / "log").read_text(errors="replace")[-2000:]
@@ -177,6 +179,8 @@ def _free_ports(count: int) -> list[int]:
 
 def _is_free(port: int) -> bool:
     with socket.socket() as probe:
+        # As the server does: connections that have just been closed do not keep a port.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, port))
         except OSError:
@@ -184,23 +188,32 @@ def _is_free(port: int) -> bool:
         return True
 
 
-def _answers(process: subprocess.Popen[bytes], port: int) -> bool:
+def _answers(process: subprocess.Popen[bytes], ports: list[int]) -> bool:
     """Wait until the server takes requests; return False when it ended or took too long."""
+    s3, master, *_ = ports
     deadline = time.monotonic() + START_TIMEOUT_S
     while process.poll() is None and time.monotonic() < deadline:
-        if _status(port) == b"200":
+        if _get(s3, "/healthz") is not None and _has_volumes(_get(master, "/dir/status")):
             return True
         time.sleep(0.05)
     return False
 
 
-def _status(port: int) -> bytes:
+def _has_volumes(status: bytes | None) -> bool:
+    """Return whether the volumes have joined; until then the server answers requests for objects with an error."""
+    return status is not None and json.loads(status)["Topology"]["Max"] > 0
+
+
+def _get(port: int, path: str) -> bytes | None:
+    connection = HTTPConnection(HOST, port, timeout=1)
     try:
-        with socket.create_connection((HOST, port), timeout=1) as connection:
-            connection.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
-            return connection.recv(64).split(b" ")[1]
-    except (OSError, IndexError):
-        return b""
+        connection.request("GET", path)
+        response = connection.getresponse()
+        return response.read() if response.status == HTTPStatus.OK else None
+    except (OSError, HTTPException):
+        return None
+    finally:
+        connection.close()
 
 
 def _kill(process: subprocess.Popen[bytes], ports: list[int]) -> None:
