@@ -2,3 +2,7 @@
 
 if __name__ != "eventinit.handlers":
     raise ImportError("this folder is installed as eventinit.handlers: import that instead of handlers")
+
+from eventinit.handlers.event_log import EventLog
+
+__all__ = ["EventLog"]
