@@ -1,0 +1,17 @@
+"""Mistakes that a type checker should find as well: each line with the mark."""
+
+from eventinit import NodeInitializationContext, Veto, handles
+from eventinit.events import PreDownload, PreEngineInit
+
+
+class Listener:
+    @handles(PreDownload)  # error
+    async def of_another(self, event: PreEngineInit) -> None: ...
+
+    @handles(PreEngineInit)  # error
+    async def veto(self, event: PreEngineInit) -> Veto:
+        return Veto("no")
+
+
+def misspelt(context: NodeInitializationContext) -> None:
+    context.extra_init_kwarg = {}  # error
