@@ -10,7 +10,7 @@ from eventinit.event import Event, VetoableEvent
 from eventinit.initializer import NodeInitializer, initialize_node
 from eventinit.marks import handles, observes
 from eventinit.node import Node
-from eventinit.ports import DownloadMode, DownloadResult
+from eventinit.ports import Backends, DownloadMode, DownloadResult
 from eventinit.preload import preload
 from eventinit.subscription import Subscription
 from eventinit.timeline import Span, Timeline
@@ -19,6 +19,7 @@ from eventinit.veto import Veto, VetoRecord
 __all__ = [
     "ABSENT",
     "Attachment",
+    "Backends",
     "Change",
     "DownloadMode",
     "DownloadResult",

@@ -31,6 +31,8 @@ V = TypeVar("V", bound=VetoableEvent)
 ObserverCall = Callable[[E], None] | Callable[[E], Awaitable[None]]
 Filter = Callable[[Any], bool]
 
+DETACH_DRAIN_S = 5.0
+
 
 @final
 class EventBus:
@@ -128,6 +130,7 @@ class EventBus:
         """Subscribe the methods of an object that carry ``@handles`` or ``@observes``, and its ``on_…`` hooks.
 
         A function with marks can be attached as well. ``where`` is called with the event and says whether it counts.
+        Each observing method has a queue of its own, so what two of them see comes in no common order.
 
         Raises:
             SubscriptionError: There is nothing to subscribe.
@@ -146,7 +149,10 @@ class EventBus:
 
         Raises:
             HandlerError: A handler failed; all of them have run.
+            BusError: It is no event.
         """
+        if not isinstance(event, Event):
+            raise BusError(f"{event!r:.80} is no event; emit an instance of a class that derives from eventinit.Event")
         handlers = self._handlers_of(type(event))
         try:
             return await dispatch(event, handlers) if handlers else NOTHING_HAPPENED
@@ -196,7 +202,7 @@ class EventBus:
         background, self._background = self._background, None
         with CancelScope(shield=True):
             with move_on_after(self._drain_timeout_s):
-                await self._drain()
+                await _drain(self._observers)
             await background.aclose()
 
     async def __aenter__(self) -> Self:
@@ -235,11 +241,6 @@ class EventBus:
         assert self._background is not None
         self._background.start_soon(lane.run, f"eventinit observer {lane.name}")
 
-    async def _drain(self) -> None:
-        async with create_task_group() as group:
-            for lane in self._observers:
-                group.start_soon(lane.drained)
-
     def _show(self, event: Event) -> None:
         lanes = [lane for lane in self._observers if isinstance(event, lane.event_type)]
         lanes = [lane for lane in lanes if lane.where is None or lane.where(event)]
@@ -275,6 +276,12 @@ class EventBus:
         return HandlerSubscription(kind, weak_call(receiver, self), order, lambda _: None, {"name": name_of(receiver)})
 
 
+async def _drain(subscriptions: Iterable[Subscription]) -> None:
+    async with create_task_group() as group:
+        for subscription in subscriptions:
+            group.start_soon(subscription.drained)
+
+
 @final
 class Attachment:
     """The subscriptions of one attached object; cancel it, or use it as a context manager, to detach the object."""
@@ -292,8 +299,12 @@ class Attachment:
         return [f"{each.name} on {each.event_type.__name__}" for each in self.subscriptions]
 
     async def detach(self) -> None:
-        """Do as ``cancel``, as an undo."""
-        self.cancel()
+        """Do as ``cancel``, once observers have taken what is queued for them; they have five seconds."""
+        try:
+            with move_on_after(DETACH_DRAIN_S):
+                await _drain(self.subscriptions)
+        finally:
+            self.cancel()
 
     def __enter__(self) -> Self:
         return self

@@ -84,6 +84,18 @@ class HandlerConfig(_Section):
     kwargs: FrozenMapping = FrozenDict()
 
 
+def _class_or_path(value: object) -> object:
+    if value is None or isinstance(value, (type, str)):
+        return value
+    raise ValueError(f"takes a class or its dotted path, not {value!r:.60}; an instance is built from callback_kwargs")
+
+
+def _list_of_handlers(value: object) -> object:
+    if isinstance(value, (list, tuple)):
+        return cast("object", value)
+    raise ValueError("takes a list; write each entry as a dotted path, or as a mapping with path and kwargs")
+
+
 def _path_to_handler(value: object) -> object:
     return {"path": value} if isinstance(value, str) else value
 
@@ -122,10 +134,12 @@ class LLMConfig(_Section):
     model_source: Annotated[Text, BeforeValidator(_path_to_text)] = Field(
         default_factory=lambda values: values.get("model_id", "-")
     )
-    callback_class: type[Any] | Text | None = None
+    callback_class: Annotated[type[Any] | Text | None, BeforeValidator(_class_or_path)] = None
     callback_kwargs: FrozenMapping = FrozenDict()
     raise_error_on_callback: bool = True
-    handlers: tuple[Annotated[HandlerConfig, BeforeValidator(_path_to_handler)], ...] = ()
+    handlers: Annotated[
+        tuple[Annotated[HandlerConfig, BeforeValidator(_path_to_handler)], ...], BeforeValidator(_list_of_handlers)
+    ] = ()
     engine_kwargs: FrozenMapping = FrozenDict()
     placement_group_config: PlacementGroupConfig = PlacementGroupConfig()
     runtime_env: FrozenMapping = FrozenDict()

@@ -1,6 +1,7 @@
 """How the branches of a start are joined: awaited values, and child tasks with one error."""
 
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator
+from contextlib import contextmanager
 from typing import Any, Generic, TypeVar, cast, final
 
 from anyio import Event, create_task_group
@@ -34,12 +35,10 @@ async def together(*branches: Callable[[], Coroutine[Any, Any, None]]) -> None:
 
     Errors of the others are attached to it.
     """
-    try:
+    with one_error():
         async with create_task_group() as group:
             for branch in branches:
                 group.start_soon(branch)
-    except BaseExceptionGroup as error:
-        raise single_error(error) from None
 
 
 async def in_child_task(function: Callable[[], Awaitable[T]]) -> T:
@@ -64,12 +63,16 @@ async def in_child_task(function: Callable[[], Awaitable[T]]) -> T:
     return results[0]
 
 
-def single_error(error: BaseException) -> BaseException:
-    """Return the first error of a group, with the others attached."""
-    first, *others = _leaves(error)
-    if isinstance(first, EventInitError):
-        first.attach(others)
-    return first
+@contextmanager
+def one_error() -> Generator[None]:
+    """Raise the first error of a group in the group's place, with the others attached."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        first, *others = _leaves(group)
+        if isinstance(first, EventInitError):
+            first.attach(others)
+        raise first from first.__cause__
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:

@@ -6,6 +6,7 @@ from typing import Any, Literal, Protocol, Self, TypedDict, TypeVar, overload
 
 from eventinit.errors import SubscriptionError
 from eventinit.event import Event, VetoableEvent
+from eventinit.suggestion import did_you_mean
 from eventinit.veto import Veto
 
 E = TypeVar("E", bound=Event)
@@ -66,6 +67,9 @@ class Subscription:
             self.live = False
             self._end(self)
 
+    async def drained(self) -> None:
+        """Return when everything queued for it has been delivered; a handler has no queue."""
+
     def __enter__(self) -> Self:
         return self
 
@@ -99,6 +103,7 @@ class HandlerSubscription(Subscription):
         end: Callable[[Any], None],
         options: HandlerOptions,
     ) -> None:
+        _check_options(call, options)
         super().__init__(event_type, options.get("name") or name_of(call), end)
         self.call = call
         self.order = order
@@ -128,6 +133,15 @@ def name_of(call: Callable[..., Any]) -> str:
     return qualified.rpartition("<locals>.")[2]
 
 
+def _check_options(call: object, options: HandlerOptions) -> None:
+    if not callable(call):
+        raise SubscriptionError(f"{call!r} cannot be called; subscribe a function or a method")
+    for name in options:
+        if name not in HandlerOptions.__annotations__:
+            remedy = did_you_mean(name, HandlerOptions.__annotations__)
+            raise SubscriptionError(f"there is no option {name!r} of a subscription; {remedy}")
+
+
 def check_event_type(event_type: object) -> None:
     """Refuse what is no class of events.
 
@@ -135,4 +149,5 @@ def check_event_type(event_type: object) -> None:
         SubscriptionError: It is something else.
     """
     if not (isinstance(event_type, type) and issubclass(event_type, Event)):
-        raise SubscriptionError(f"{event_type!r} is no event; subscribe to a class that derives from eventinit.Event")
+        remedy = "name a class that derives from eventinit.Event, as in @bus.on(SomeEvent)"
+        raise SubscriptionError(f"{event_type!r} is no event; {remedy}")

@@ -69,7 +69,6 @@ async def test_a_start_that_fails_is_logged_to_its_end(tmp_path: Path) -> None:
 
 
 @pytest.mark.asyncio
-@pytest.mark.xfail(strict=True, reason="subscribers of a configuration are detached before their queues are drained")
 async def test_a_log_that_a_configuration_names_holds_the_whole_start(tmp_path: Path) -> None:
     bus, path = EventBus(), tmp_path / "events.jsonl"
     emitted = Emitted(bus)

@@ -15,7 +15,7 @@ from eventinit.config import LLMConfig
 from eventinit.errors import EngineDiedError
 from eventinit.events import EngineDied, StartEvent
 from eventinit.initializer import initialize_node
-from eventinit.joining import Awaited, single_error
+from eventinit.joining import Awaited, one_error
 from eventinit.node import Node
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -30,14 +30,12 @@ def run(path: Path, prompt: str | None) -> int:
 async def _run_until_signal(config: LLMConfig, prompt: str | None) -> int:
     terminal = Terminal()
     watch = _SignalWatch(terminal)
-    try:
+    with one_error():
         async with create_task_group() as group:
             await group.start(watch.run)
             with watch.scope:
                 await _run_node(config, prompt, terminal)
             group.cancel_scope.cancel()
-    except BaseExceptionGroup as error:
-        raise single_error(error) from None
     return watch.exit_status
 
 

@@ -75,11 +75,12 @@ async def _replace_group(start: Start, phase: PhaseRun, workers: int) -> GroupPl
         workers=workers,
         reason="PreEngineInit changed the number of workers; change it in PreInitialization to reserve only once",
     )
+    before = await nodes_of_group(start)
     await start.cluster.remove_group(start.context.placement_group)
     start.undos.drop(UNDO)
     await reserve(start, phase, workers)
     if start.context.download_result is not None:
-        await fetch_on_others(start, await nodes_of_group(start))
+        await fetch_on_others(start, [node for node in await nodes_of_group(start) if node not in before])
     return await start.cluster.placement_of(start.context.placement_group)
 
 

@@ -47,7 +47,7 @@ class FakeEngine:
         """The engine itself."""
         return self
 
-    async def generate(self, prompt: str, _sampling_params: Any = None, request_id: str = "0") -> AsyncIterator[Any]:
+    async def generate(self, prompt: str, sampling_params: Any = None, request_id: str = "0") -> AsyncIterator[Any]:
         """Yield outputs in the shape of vLLM's: ``output.outputs[0].text``."""
         words = prompt.split(" ")
         for count in range(1, len(words) + 1):

@@ -1,0 +1,49 @@
+from collections.abc import Callable
+
+import pytest
+
+from eventinit import Event, EventBus, LLMConfig
+from eventinit.events import DownloadProgress, StartEvent
+from eventinit.testing import Fakes
+
+
+@pytest.fixture
+def fakes() -> Fakes:
+    return Fakes()
+
+
+@pytest.fixture
+def bus() -> EventBus:
+    return EventBus()
+
+
+@pytest.fixture
+def config() -> LLMConfig:
+    return LLMConfig(model_id="tiny")
+
+
+@pytest.fixture
+def names(bus: EventBus) -> list[str]:
+    """The events of the bus as they are emitted, without those of progress; failures are named with their phase."""
+    seen: list[str] = []
+
+    def note(event: StartEvent) -> None:
+        if not isinstance(event, DownloadProgress):
+            failed = getattr(event, "failed_phase", None)
+            seen.append(f"{type(event).__name__}:{failed}" if failed else type(event).__name__)
+
+    bus.on(StartEvent, note, priority=1000)
+    return seen
+
+
+@pytest.fixture
+def fail_on(bus: EventBus) -> Callable[[type[Event]], None]:
+    """Make a handler of an event raise."""
+
+    def subscribe(event_type: type[Event]) -> None:
+        def failing(event: Event) -> None:
+            raise RuntimeError(f"no {type(event).__name__} today")
+
+        bus.on(event_type, failing)
+
+    return subscribe
