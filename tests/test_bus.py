@@ -265,7 +265,7 @@ async def test_many_tasks_may_emit_at_once(bus: EventBus) -> None:
 @pytest.mark.parametrize("thing", [int, "Ping", None, Ping()], ids=str)
 async def test_what_is_no_event_class_cannot_be_subscribed_to(bus: EventBus, thing: Any) -> None:
     for subscribe in (bus.on, bus.observe):
-        with pytest.raises(SubscriptionError, match=r"is no event; subscribe to a class"):
+        with pytest.raises(SubscriptionError, match="is no event"):
             subscribe(thing, print)
 
 
@@ -286,7 +286,6 @@ async def test_what_cannot_be_called_cannot_be_subscribed(bus: EventBus) -> None
             subscribe(Ping, thing)
 
 
-@pytest.mark.xfail(strict=True, reason="unknown options, timeout= included, are silently ignored")
 async def test_a_misspelt_option_is_refused(bus: EventBus) -> None:
     """An option that is silently ignored is an order, a limit or a filter that is silently not there."""
     options: Any = {"priorty": 5}

@@ -233,13 +233,7 @@ async def test_a_hook_that_raises_fails_the_start_and_is_named_with_its_event(br
     assert caught.value.phase == broken.removeprefix("on_pre_").removeprefix("on_post_")
 
 
-IN_A_BRANCH = {"on_pre_download", "on_post_download", "on_pre_placement_group", "on_post_placement_group"}
-CAUSE_IS_LOST = pytest.mark.xfail(strict=True, reason="joining the branches ends in 'raise … from None'")
-
-
-@pytest.mark.parametrize(
-    "broken", [pytest.param(name, marks=CAUSE_IS_LOST) if name in IN_A_BRANCH else name for name in HOOKS]
-)
+@pytest.mark.parametrize("broken", HOOKS)
 async def test_the_error_of_a_start_keeps_what_the_hook_raised_as_its_cause(broken: str) -> None:
     original = KeyError("lost")
 
