@@ -1,12 +1,12 @@
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import count, pairwise
 from pathlib import Path
 
 import pytest
 
 from eventinit.ports import FetchProgress
-from examples.local_s3 import LocalS3, local_s3
+from examples.local_s3 import LocalS3
 
 MODEL = {
     "config.json": b'{"model_type": "tiny"}',
@@ -59,13 +59,6 @@ def partials(folder: Path) -> list[Path]:
 @pytest.fixture
 def reports() -> Reports:
     return Reports()
-
-
-@pytest.fixture(scope="session")
-def server() -> Iterator[LocalS3]:
-    """A real S3 server, one for all tests."""
-    with local_s3() as running:
-        yield running
 
 
 @pytest.fixture(scope="session")
