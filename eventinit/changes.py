@@ -8,8 +8,8 @@ from typing import Any, Final, Self, SupportsIndex, cast
 
 from eventinit.author import current_author
 from eventinit.errors import ContextSealedError
-from eventinit.frozen import thaw
-from eventinit.redaction import redact
+from eventinit.frozen import copied, thaw
+from eventinit.redaction import HIDDEN, is_secret, redact
 
 
 class Absent(Enum):
@@ -81,7 +81,7 @@ class Journal:
     def record_difference(self, path: tuple[str, ...], old: Any, new: Any) -> None:
         """Add what changed between two values, key by key where both are dicts."""
         if not (isinstance(old, dict) and isinstance(new, dict)):
-            if old is not new and old != new:
+            if not _is_same(old, new):
                 self.record(path, old, new)
             return
         before, after = cast("dict[str, Any]", old), cast("dict[str, Any]", new)
@@ -89,42 +89,79 @@ class Journal:
             self.record_difference((*path, key), before.get(key, ABSENT), after.get(key, ABSENT))
 
 
+def _is_same(old: Any, new: Any) -> bool:
+    if old is new:
+        return True
+    try:
+        # True as well as 1 is a change, and so is an array, whose comparison is another array or an error.
+        return type(old) is type(new) and (old == new) is True
+    except Exception:  # noqa: BLE001
+        return False
+
+
 def _shown(path: tuple[str, ...], value: Any) -> Any:
-    return value if value is ABSENT else redact(path[-1], thaw(value))
+    if value is ABSENT:
+        return value
+    return HIDDEN if any(map(is_secret, path)) else redact("", thaw(value))
+
+
+def owned(journal: Journal, path: tuple[str, ...], value: Any) -> Any:
+    """Return a value as the context keeps it at a path: a dict tracked, other containers copied all the way down."""
+    if isinstance(value, Mapping):
+        return TrackedDict(journal, path, cast("Mapping[str, Any]", value))
+    return copied(value)
+
+
+def detach(value: Any) -> None:
+    """Make a dict that has left the context its holder's own: nothing that happens to it is refused or recorded."""
+    if isinstance(value, TrackedDict):
+        value.detach()
 
 
 class TrackedDict(dict[str, Any]):
     """A dict that belongs to a field of the context: writes are refused when it is sealed, else recorded.
 
-    A dict that is stored in it is copied and tracked as well, a list is copied.
+    A dict that is stored in it is copied and tracked as well, other containers are copied. Once it has been replaced
+    or removed it is a plain dict.
     """
 
     __slots__ = ("_journal", "_path")
 
     def __init__(self, journal: Journal, path: tuple[str, ...], items: Mapping[str, Any]) -> None:
         super().__init__()
-        self._journal = journal
+        self._journal: Journal | None = journal
         self._path = path
         for key, value in items.items():
-            super().__setitem__(key, self._own(key, value))
+            super().__setitem__(key, owned(journal, (*path, str(key)), value))
 
-    def _own(self, key: str, value: Any) -> Any:
-        if isinstance(value, Mapping):
-            return TrackedDict(self._journal, (*self._path, str(key)), cast("Mapping[str, Any]", value))
-        return cast("list[Any]", value).copy() if isinstance(value, list) else value
+    def detach(self) -> None:
+        """Leave the context, with every dict inside."""
+        self._journal = None
+        for value in self.values():
+            detach(value)
 
     def __setitem__(self, key: str, value: Any) -> None:
+        if self._journal is None:
+            super().__setitem__(key, value)
+            return
         self._journal.guard(self._path[0])
         old = self.get(key, ABSENT)
-        owned = self._own(key, value)
-        super().__setitem__(key, owned)
-        self._journal.record_difference((*self._path, str(key)), old, owned)
+        if value is old:
+            return
+        path = (*self._path, str(key))
+        new = owned(self._journal, path, value)
+        super().__setitem__(key, new)
+        self._journal.record_difference(path, old, new)
+        detach(old)
 
     def __delitem__(self, key: str) -> None:
-        self._journal.guard(self._path[0])
+        if self._journal is not None:
+            self._journal.guard(self._path[0])
         old = self[key]
         super().__delitem__(key)
-        self._journal.record((*self._path, str(key)), old, ABSENT)
+        if self._journal is not None:
+            self._journal.record((*self._path, str(key)), old, ABSENT)
+            detach(old)
 
     def update(self, *others: Mapping[str, Any] | Iterable[tuple[str, Any]], **items: Any) -> None:  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]
         """Set many keys; each is recorded."""

@@ -4,10 +4,10 @@
 # pyright: reportPrivateUsage=false
 
 from collections.abc import Callable, Mapping
-from typing import Any, Generic, Self, TypeVar, cast, final, overload
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, cast, final, overload
 
 from eventinit.author import Author, current_author
-from eventinit.changes import Change, Journal, TrackedDict
+from eventinit.changes import Change, Journal, detach, owned
 from eventinit.config import LLMConfig
 from eventinit.errors import ContextSealedError, ContextValueError, UnknownFieldError
 from eventinit.frozen import thaw
@@ -46,15 +46,16 @@ class _Field(Generic[T]):
         context._journal.guard(self.name)
         if not self.accept(value):
             raise ContextValueError(self.name, value, self.expected)
-        old = context._values[self.name]
-        context._values[self.name] = _tracked(context._journal, self.name, value)
-        context._journal.record_difference((self.name,), old, context._values[self.name])
+        _replace(context, self.name, value)
 
 
-def _tracked(journal: Journal, name: str, value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return TrackedDict(journal, (name,), cast("Mapping[str, Any]", value))
-    return value
+def _replace(context: "NodeInitializationContext", name: str, value: Any) -> None:
+    old = context._values[name]
+    if value is old:
+        return
+    new = context._values[name] = owned(context._journal, (name,), value)
+    context._journal.record_difference((name,), old, new)
+    detach(old)
 
 
 def _mode(last_event: str) -> _Field[DownloadMode]:
@@ -78,8 +79,8 @@ class NodeInitializationContext:
     """The one mutable value that handlers share during one start.
 
     A field can be set until the phase that needs it has used it; afterwards a write raises ``ContextSealedError``.
-    What is assigned is checked (``ContextValueError``), and every change is recorded with its author. Dicts are copied
-    when they are assigned.
+    What is assigned is checked (``ContextValueError``), and every change is recorded with its author. Dicts and other
+    containers are copied all the way down when they are assigned; what else they hold is not.
 
     Attributes:
         llm_config: The configuration of the start; it cannot be changed.
@@ -119,16 +120,17 @@ class NodeInitializationContext:
         }
         self._fill(values, Journal())
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        if not hasattr(NodeInitializationContext, name):
-            raise UnknownFieldError(name, self._values)
-        super().__setattr__(name, value)
+    # Hidden from type checkers, which find a misspelt field by themselves.
+    if not TYPE_CHECKING:
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            if not hasattr(NodeInitializationContext, name):
+                raise UnknownFieldError(name, self._values)
+            super().__setattr__(name, value)
 
     def _fill(self, values: Mapping[str, Any], journal: Journal) -> None:
         self._journal = journal
-        self._values = {
-            name: value if name == "llm_config" else _tracked(journal, name, value) for name, value in values.items()
-        }
+        self._values = {name: owned(journal, (name,), value) for name, value in values.items()}
 
     @property
     def changes(self) -> tuple[Change, ...]:
@@ -155,10 +157,8 @@ def seal(context: NodeInitializationContext, *names: str, phase: str) -> None:
 
 def set_by_system(context: NodeInitializationContext, name: str, value: object) -> None:
     """Set a field in the name of the start itself, sealed or not."""
-    old = context._values[name]
-    context._values[name] = _tracked(context._journal, name, value)
     token = current_author.set(_SYSTEM)
-    context._journal.record_difference((name,), old, value)
+    _replace(context, name, value)
     current_author.reset(token)
 
 

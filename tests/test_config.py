@@ -211,7 +211,6 @@ def test_nothing_of_a_configuration_can_be_changed(change: Any) -> None:
     assert config == everything()
 
 
-@pytest.mark.xfail(strict=True, reason="a set in the configuration stays mutable")
 @pytest.mark.parametrize("name", ["callback_kwargs", "engine_kwargs", "runtime_env"])
 def test_lists_and_sets_of_a_configuration_cannot_be_changed_either(name: str) -> None:
     config = config_with(**{name: {"list": [1, [2]], "set": {1}}})

@@ -105,12 +105,23 @@ def test_the_configuration_in_the_context_cannot_be_changed(context: Any) -> Non
 
 @pytest.mark.parametrize("field", ["runtime_env", "extra_init_kwargs", "custom_data"])
 def test_an_assigned_dict_is_copied_all_the_way_down(context: NodeInitializationContext, field: str) -> None:
-    mine: dict[str, Any] = {"nested": {"a": 1}, "list": [1]}
+    mine: dict[str, Any] = {"nested": {"a": 1}, "list": [1, {"b": [1]}], "tuple": ({"c": 1},), "set": {1}}
     setattr(context, field, mine)
     mine["nested"]["a"] = 2
     mine["list"].append(2)
+    mine["list"][1]["b"].append(2)
+    mine["tuple"][0]["c"] = 2
+    mine["set"].add(2)
     mine["late"] = True
-    assert getattr(context, field) == {"nested": {"a": 1}, "list": [1]}
+    expected = {"nested": {"a": 1}, "list": [1, {"b": [1]}], "tuple": ({"c": 1},), "set": {1}}
+    assert getattr(context, field) == expected
+
+
+def test_what_is_no_container_is_kept_as_it_is(context: NodeInitializationContext) -> None:
+    """It may be a tensor, an actor or a lock."""
+    thing = object()
+    context.custom_data["things"] = [{"first": thing}]
+    assert context.custom_data["things"][0]["first"] is thing
 
 
 def test_a_dict_stored_in_a_dict_is_copied(context: NodeInitializationContext) -> None:
