@@ -11,7 +11,7 @@ from eventinit.background import BackgroundTasks
 from eventinit.dispatch import NOTHING_HAPPENED, Outcome, dispatch
 from eventinit.errors import BusError, SubscriptionError
 from eventinit.event import Event, VetoableEvent
-from eventinit.hooks import hook_handlers
+from eventinit.hooks import hooks_of
 from eventinit.marks import Mark, marked_methods
 from eventinit.observers import ObserverSubscription
 from eventinit.receivers import identity, weak_call
@@ -136,13 +136,15 @@ class EventBus:
             SubscriptionError: There is nothing to subscribe.
             HookNameError: A method is named like a hook and is none.
         """
-        marked, hooks = list(marked_methods(thing)), list(hook_handlers(thing))
+        marked, hooks = list(marked_methods(thing)), hooks_of(thing)
         attached = [self._attach_marked(call, mark, where) for call, mark in marked]
-        attached += [self._subscribe(hook.event_type, hook.call, {"name": hook.name, "where": where}) for hook in hooks]
+        attached += [
+            self._subscribe(hook.event_type, hook.call, {"name": hook.name, "where": where}) for hook in hooks.handlers
+        ]
         if not attached:
             remedy = "mark methods with @handles or @observes, or name them after a hook"
             raise SubscriptionError(f"{thing!r} has nothing to subscribe; {remedy}")
-        return Attachment(attached)
+        return Attachment(attached, hooks.end)
 
     async def emit(self, event: Event) -> Outcome:
         """Run the event's handlers, hand it to its observers, and return what came of it.
@@ -286,13 +288,15 @@ async def _drain(subscriptions: Iterable[Subscription]) -> None:
 class Attachment:
     """The subscriptions of one attached object; cancel it, or use it as a context manager, to detach the object."""
 
-    def __init__(self, subscriptions: Iterable[Subscription]) -> None:
+    def __init__(self, subscriptions: Iterable[Subscription], end: Callable[[], None]) -> None:
         self.subscriptions = tuple(subscriptions)
+        self._end = end
 
     def cancel(self) -> None:
         """End every subscription of the object; twice is harmless."""
         for subscription in self.subscriptions:
             subscription.cancel()
+        self._end()
 
     def names(self) -> list[str]:
         """Return the name of each subscription with its event, such as ``Audit.on_event on Event``."""

@@ -13,7 +13,7 @@ from eventinit.dotted_path import import_dotted
 from eventinit.errors import ConstructorError, DottedPathError
 from eventinit.event import Event
 from eventinit.frozen import thaw
-from eventinit.hooks import hook_handlers
+from eventinit.hooks import hooks_of
 from eventinit.logs import log_event
 from eventinit.marks import marks_of
 
@@ -37,13 +37,15 @@ class ConfiguredSubscribers:
             yield bus.attach(handler, where=where)
 
     def _attach_callback(self, callback: object, bus: EventBus, where: Callable[[Event], bool]) -> Attachment:
-        hooks = list(hook_handlers(callback))
-        if not hooks:
+        hooks = hooks_of(callback)
+        if not hooks.handlers:
             log_event(logging.WARNING, "callback_has_no_hooks", callback=type(callback).__qualname__)
         on_error: Literal["raise", "log"] = "raise" if self.raise_error_on_callback else "log"
-        return Attachment(
-            bus.on(hook.event_type, hook.call, name=hook.name, on_error=on_error, where=where) for hook in hooks
-        )
+        subscriptions = [
+            bus.on(hook.event_type, hook.call, name=hook.name, on_error=on_error, where=where)
+            for hook in hooks.handlers
+        ]
+        return Attachment(subscriptions, hooks.end)
 
 
 def load_subscribers(config: LLMConfig) -> ConfiguredSubscribers:

@@ -13,7 +13,7 @@ from eventinit.errors import HandlerError
 from eventinit.event import Event
 from eventinit.logs import log_event
 from eventinit.subscription import HandlerSubscription
-from eventinit.threads import run_blocking
+from eventinit.threads import GRACE_S, run_in_thread
 from eventinit.veto import VetoRecord, as_veto
 
 SLOW_INLINE_S = 0.1
@@ -77,7 +77,7 @@ async def dispatch(event: Event, handlers: Sequence[HandlerSubscription]) -> Out
 
 async def _call(handler: HandlerSubscription, event: Event, _tally: _Tally) -> Any:
     if handler.thread:
-        return await run_blocking(partial(handler.call, event), name=handler.name)
+        return await run_in_thread(partial(handler.call, event), name=handler.name, patience_s=GRACE_S)
     result = handler.call(event)
     if handler.is_async or inspect.isawaitable(result):
         return await result

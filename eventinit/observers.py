@@ -3,6 +3,7 @@
 import logging
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from anyio import CapacityLimiter
@@ -11,7 +12,7 @@ from anyio import Event as Signal
 from eventinit.event import Event
 from eventinit.logs import log_event
 from eventinit.subscription import Subscription, is_async, name_of
-from eventinit.threads import run_blocking
+from eventinit.threads import run_in_thread
 
 MAX_FAILURES_IN_A_ROW = 3
 
@@ -85,8 +86,8 @@ class ObserverSubscription(Subscription):
                 await self._call(event)
             else:
                 self._limiter = self._limiter or CapacityLimiter(1)
-                call = self._call
-                await run_blocking(lambda: call(event), name=self.name, grace_s=0, limiter=self._limiter)
+                work = partial(self._call, event)
+                await run_in_thread(work, name=self.name, patience_s=0, limiter=self._limiter)
             self.failures = 0
         except Exception as error:  # noqa: BLE001
             self._count_failure(event, error)

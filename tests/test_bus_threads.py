@@ -5,12 +5,11 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 import anyio
 import pytest
 
-from eventinit import EventBus, LLMConfig, NodeInitializationContext, threads
+from eventinit import EventBus, LLMConfig, NodeInitializationContext
 from eventinit.errors import ContextSealedError
 from eventinit.events import PreDownload
 
@@ -62,10 +61,8 @@ def held_up() -> Iterator[HeldUp]:
 
 @pytest.fixture
 def short_grace(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Shorten the grace period, which is no setting but a constant that has become a default as well."""
-    monkeypatch.setattr(threads, "GRACE_S", 0.05)
-    defaults: Any = threads.run_blocking.__kwdefaults__
-    monkeypatch.setitem(defaults, "grace_s", 0.05)
+    """Shorten the grace period, which is no setting."""
+    monkeypatch.setattr("eventinit.dispatch.GRACE_S", 0.05)
 
 
 async def cancel_while_it_runs(bus: EventBus, event: PreDownload, handler: HeldUp) -> None:

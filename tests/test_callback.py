@@ -174,12 +174,14 @@ async def test_one_hook_of_an_instance_runs_at_a_time(is_async: bool) -> None:
         async def on_pre_placement_group(self, _ctx: object) -> None:
             await stay("placement")
 
+    token = anyio.lowlevel.current_token()
+
     class BusyInThreads:
         def on_pre_download(self, _ctx: object) -> None:
-            anyio.from_thread.run(stay, "download")
+            anyio.from_thread.run(stay, "download", token=token)
 
         def on_pre_placement_group(self, _ctx: object) -> None:
-            anyio.from_thread.run(stay, "placement")
+            anyio.from_thread.run(stay, "placement", token=token)
 
     cls: Any = Busy if is_async else BusyInThreads
     async with anyio.create_task_group() as tasks:

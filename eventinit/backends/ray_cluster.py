@@ -12,9 +12,9 @@ import anyio
 from eventinit.backends import ray_session
 from eventinit.backends.ray_fetch import fetch_on_node
 from eventinit.backends.ray_session import RayShare, load_ray
-from eventinit.backends.whole_call import whole_call
 from eventinit.errors import PlacementError
 from eventinit.ports import Bundle, ClusterNode, DownloadMode, DownloadResult, GroupPlacement, Strategy
+from eventinit.threads import run_in_thread
 
 T = TypeVar("T")
 
@@ -70,7 +70,7 @@ class RayCluster:
         """Give up this start's share of Ray; a Ray that was there before stays as it was."""
         share, self._share = self._share, None
         if share is not None:
-            await whole_call(partial(ray_session.give_back, share))
+            await _clean_up("release of Ray", partial(ray_session.give_back, share))
 
     def address(self) -> str | None:
         """Return the address of Ray's control store, or None when no Ray runs in the process."""
@@ -106,7 +106,7 @@ class RayCluster:
                 return load_ray().util.placement_group([dict(b) for b in bundles], strategy=strategy, name=name)
 
         _require_ray()
-        return await whole_call(create, undo=_remove)
+        return await run_in_thread(create, name="creation of a placement group", undo=_remove)
 
     async def wait_until_ready(self, group: object) -> None:
         """Return when every bundle of the group is reserved; wait for as long as that takes.
@@ -133,7 +133,7 @@ class RayCluster:
 
     async def remove_group(self, group: object) -> None:
         """Remove a group, ready or not; removing it twice, or after Ray has ended, is harmless."""
-        await whole_call(partial(_remove, group))
+        await _clean_up("removal of a placement group", partial(_remove, group))
 
     async def fetch_on(
         self, node_id: str, model_source: str, mode: DownloadMode, runtime_env: Mapping[str, Any]
@@ -152,7 +152,7 @@ class RayCluster:
         adopt = not self._was_running
         take = partial(ray_session.take, address, self._before, given_up, adopt=adopt)
         try:
-            self._share = await whole_call(take, undo=_give_back, given_up=given_up)
+            self._share = await run_in_thread(take, name="start of Ray", hurry=given_up, undo=_give_back)
         except Exception as error:
             where = f"Ray at {address}" if address else "an embedded Ray"
             remedy = _REMEDY.format(address) if address else "ray's log folder /tmp/ray/session_latest/logs says more"
@@ -173,7 +173,7 @@ async def _reachable(address: str) -> str:
         problem = "Ray client addresses cannot be used, since the engine's processes join the cluster themselves"
         raise PlacementError(f"{address}: {problem}; give the host and port of the cluster's head, such as head:6379")
     try:
-        resolved = await whole_call(partial(_host_and_port, address))
+        resolved = await run_in_thread(partial(_host_and_port, address), name="look for Ray")
         with anyio.fail_after(_ANSWER_TIMEOUT_S):
             await _knock(resolved)
     except (OSError, ValueError, TimeoutError) as error:
@@ -193,6 +193,10 @@ async def _knock(address: str) -> None:
     host, _, port = address.rpartition(":")
     stream = await anyio.connect_tcp(host.strip("[]"), int(port))
     await stream.aclose()
+
+
+async def _clean_up(name: str, work: Callable[[], object]) -> None:
+    await run_in_thread(work, name=name, even_if_cancelled=True)
 
 
 def _require_ray() -> None:

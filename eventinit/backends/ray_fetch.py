@@ -6,9 +6,9 @@ from functools import partial
 from typing import Any
 
 from eventinit.backends.ray_session import load_ray
-from eventinit.backends.whole_call import whole_call
 from eventinit.errors import EventInitError, PlacementError
 from eventinit.ports import DownloadMode, DownloadResult
+from eventinit.threads import run_in_thread
 
 
 async def fetch_on_node(
@@ -22,11 +22,11 @@ async def fetch_on_node(
     """
     ray = load_ray()
     submit = partial(_submit, node_id, model_source, mode, dict(runtime_env))
-    task = await whole_call(submit, undo=_kill)
+    task = await run_in_thread(submit, name="submit of a fetch", undo=_kill)
     try:
         return await _answer(task)
     except asyncio.CancelledError:
-        await whole_call(partial(_kill, task))
+        await run_in_thread(partial(_kill, task), name="end of a fetch", even_if_cancelled=True)
         raise
     except ray.exceptions.RayError as error:
         raise _translated(error, node_id, model_source) from error

@@ -8,13 +8,14 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Callable, Generator, Mapping
-from concurrent.futures import Future
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, final
 
 from eventinit.backends.process_environment import process_environment
+from eventinit.own_thread import OwnThread
 
 _SET_BY_RAY: Final = ("PYTHONBREAKPOINT", "RAY_AUTH_MODE", "RAY_USAGE_STATS_ENABLED")
 """What ``ray.init`` changes in the process's environment for good, so that children meet the same Ray."""
@@ -47,21 +48,23 @@ class RayShare:
     Attributes:
         embedded: Whether its processes belong to this one.
         address: The address that it was connected to, None for an embedded one.
+        keeper: The thread that has started it, which must live as long; None for one that was adopted.
         users: How many starts use it.
     """
 
     embedded: bool
     address: str | None
     before: Environment
-    keeper: "_Keeper | None"
+    keeper: OwnThread | None
     users: int = 1
 
     def stop(self) -> None:
         """End it and put the environment back as it was before it."""
-        if self.keeper is not None:
-            self.keeper.end()
-        else:
+        if self.keeper is None:
             _shut_down()
+        else:
+            self.keeper.submit(_shut_down).result()
+            self.keeper.end()
         for name, value in self.before.items():
             if value is None:
                 os.environ.pop(name, None)
@@ -99,8 +102,12 @@ def take(address: str | None, before: Environment, given_up: threading.Event, *,
 
 
 def _begin(address: str | None, before: Environment, given_up: threading.Event) -> RayShare:
-    keeper = _Keeper(address, given_up)
-    keeper.begin()
+    keeper = OwnThread("eventinit-ray")
+    try:
+        keeper.submit(partial(_start, address, given_up)).result()
+    except BaseException:
+        keeper.end()
+        raise
     return RayShare(embedded=address is None, address=address, before=before, keeper=keeper)
 
 
@@ -115,46 +122,15 @@ def give_back(share: RayShare) -> None:
         share.stop()
 
 
-@final
-class _Keeper:
-    """A thread that lives as long as the Ray it has started.
-
-    Linux kills Ray's processes when the very thread ends that started them (Ray sets the parent death signal), and the
-    driver with them a minute later. A pooled worker thread would end at any time.
-    """
-
-    def __init__(self, address: str | None, given_up: threading.Event) -> None:
-        self._address = address
-        self._given_up = given_up
-        self._begun: Future[None] = Future()
-        self._ended: Future[None] = Future()
-        self._end = threading.Event()
-
-    def begin(self) -> None:
-        """Start Ray, or raise why it did not start."""
-        threading.Thread(target=self._run, name="eventinit-ray", daemon=True).start()
-        self._begun.result()
-
-    def end(self) -> None:
-        """Stop Ray and wait until its processes are gone."""
-        self._end.set()
-        self._ended.result()
-
-    def _run(self) -> None:
-        if not _settle(self._begun, self._start):
-            return
-        self._end.wait()
-        _settle(self._ended, _shut_down)
-
-    def _start(self) -> None:
-        ray = load_ray()
-        target = {"address": self._address} if self._address else _embedded_options()
-        with process_environment({}, given_up=self._given_up), _quiet():
-            try:
-                ray.init(**target, configure_logging=False, log_to_driver=False)
-            except BaseException:
-                ray.shutdown()
-                raise
+def _start(address: str | None, given_up: threading.Event) -> None:
+    ray = load_ray()
+    target = {"address": address} if address else _embedded_options()
+    with process_environment({}, given_up=given_up), _quiet():
+        try:
+            ray.init(**target, configure_logging=False, log_to_driver=False)
+        except BaseException:
+            ray.shutdown()
+            raise
 
 
 def _embedded_options() -> dict[str, Any]:
@@ -165,16 +141,6 @@ def _embedded_options() -> dict[str, Any]:
     """
     settings = {"prestart_worker_first_driver": False}
     return {"address": "local", "include_dashboard": False, "_system_config": settings}
-
-
-def _settle(future: Future[None], work: Callable[[], None]) -> bool:
-    try:
-        work()
-    except BaseException as error:  # noqa: BLE001 - it is raised by the one who waits
-        future.set_exception(error)
-        return False
-    future.set_result(None)
-    return True
 
 
 def _shut_down() -> None:

@@ -11,6 +11,7 @@ import shutil
 import tempfile
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +28,10 @@ from eventinit.backends.process_tree import (
     with_descendants,
 )
 from eventinit.backends.vllm_arguments import argument_names, refuse_unknown, runtime_env, short
-from eventinit.backends.worker_thread import run_to_its_end
 from eventinit.errors import EngineArgumentError, EngineError, MissingExtraError
+from eventinit.logs import log_event
 from eventinit.ports import EngineRequest, RunningEngine
-
-log = logging.getLogger(__name__)
+from eventinit.threads import run_in_thread
 
 _NEEDED = ("vllm.engine.arg_utils", "vllm.engine.async_llm_engine")
 _POLL_INTERVAL_S = 0.5
@@ -56,12 +56,13 @@ class VLLMEngine:
             MissingExtraError: vLLM is not installed.
         """
         start = _Start(request, await _load())
-        try:
-            return await run_to_its_end(start.run, start.given_up, _PATIENCE_S)
-        except BaseException:
-            if start.running is not None:  # it came up in the very moment of the cancellation
-                await start.running.stop(0)
-            raise
+        return await run_in_thread(
+            start.run,
+            name="start of the engine",
+            hurry=start.given_up,
+            patience_s=_PATIENCE_S,
+            undo=lambda running: running.end(0),  # it came up in the very moment of the cancellation
+        )
 
 
 class _Start:
@@ -69,7 +70,6 @@ class _Start:
 
     def __init__(self, request: EngineRequest, vllm: Any) -> None:
         self.given_up = threading.Event()
-        self.running: VLLMRunningEngine | None = None
         self._request = request
         self._vllm = vllm
 
@@ -84,13 +84,11 @@ class _Start:
                     end_trees_when(self.given_up.is_set, spawned.running),
                 ):
                     engine = self._boot()
-                running = VLLMRunningEngine(engine, spawned.running(), folder)
+                return VLLMRunningEngine(engine, spawned.running(), folder)
             except BaseException:
                 end_trees(spawned.running())
                 shutil.rmtree(folder, ignore_errors=True)
                 raise
-        self.running = running
-        return running
 
     def _variables(self) -> dict[str, str]:
         # The engine's core is a process of its own, and would start a cluster of its own without the address.
@@ -192,7 +190,13 @@ class VLLMRunningEngine:
         A caller that is cancelled meanwhile has them ended by force at once, and still waits for that.
         """
         self._end_idle_reader()
-        await run_to_its_end(lambda: self._stop(grace_s), self._hurry, _PATIENCE_S)
+        await run_in_thread(
+            partial(self.end, grace_s),
+            name="stop of the engine",
+            hurry=self._hurry,
+            patience_s=_PATIENCE_S,
+            even_if_cancelled=True,
+        )
 
     def _end_idle_reader(self) -> None:
         # vLLM's task that reads outputs takes the orderly end of the core for a failure and logs a traceback. While
@@ -201,7 +205,8 @@ class VLLMRunningEngine:
         if reader is not None and not self.engine.get_num_unfinished_requests():
             reader.cancel()
 
-    def _stop(self, grace_s: float) -> None:
+    def end(self, grace_s: float) -> None:
+        """Do as ``stop``, and block until it is done."""
         deadline = time.monotonic() + grace_s
         with self._turn:
             if self._stopped:
@@ -216,12 +221,12 @@ class VLLMRunningEngine:
     def _shut_down(self, grace_s: float) -> None:
         try:
             self.engine.shutdown(timeout=grace_s)
-        except Exception:
-            log.exception("eventinit.engine_shutdown_failed")
+        except Exception as error:  # noqa: BLE001 - the processes are ended by force next
+            log_event(logging.ERROR, "engine_shutdown_failed", error)
 
     def _report_survivors(self, survivors: list[psutil.Process]) -> None:
         if survivors:
-            log.error("eventinit.engine_processes_left", extra={"pids": [process.pid for process in survivors]})
+            log_event(logging.ERROR, "engine_processes_left", pids=[process.pid for process in survivors])
 
 
 def load_vllm() -> Any:

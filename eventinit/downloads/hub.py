@@ -4,6 +4,7 @@ import logging
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import Any, final
@@ -14,12 +15,11 @@ from eventinit.downloads.file_set import allow_patterns, ignore_patterns, is_wan
 from eventinit.downloads.hub_errors import hub_error
 from eventinit.downloads.hub_progress import FetchStoppedError, HubProgress
 from eventinit.downloads.local_folder import sizes_of
-from eventinit.downloads.stoppable_thread import run_stoppable
+from eventinit.logs import log_event
 from eventinit.ports import DownloadMode, DownloadResult, FetchProgress
+from eventinit.threads import run_in_thread
 
-STOP_GRACE_S = 10.0
-
-log = logging.getLogger(__name__)
+STOP_PATIENCE_S = 10.0
 
 
 @final
@@ -47,12 +47,10 @@ class HubSource:
     async def fetch(self, mode: DownloadMode, report: Callable[[FetchProgress], None]) -> DownloadResult:
         """Return the cached snapshot, or complete it from the Hub first."""
         started = monotonic()
-        token = current_token()
-
-        def work(stop: threading.Event) -> tuple[Path, list[int], int]:
-            return self._fetch(mode, HubProgress(report, token, stop))
-
-        path, sizes, fetched = await run_stoppable(work, STOP_GRACE_S)
+        stop = threading.Event()
+        work = partial(self._fetch, mode, HubProgress(report, current_token(), stop))
+        name = f"fetch of {self._source}"
+        path, sizes, fetched = await run_in_thread(work, name=name, hurry=stop, patience_s=STOP_PATIENCE_S)
         return DownloadResult(path, self._source, mode, len(sizes), sum(sizes), fetched, monotonic() - started)
 
     def _fetch(self, mode: DownloadMode, progress: HubProgress) -> tuple[Path, list[int], int]:
@@ -86,7 +84,7 @@ class HubSource:
             raise
         except Exception as error:  # noqa: BLE001
             # The next call meets the same trouble; it knows when the cache will do, and what to raise when not.
-            log.debug("eventinit.hub_sizes_unknown", extra={"source": self._source, "problem": type(error).__name__})
+            log_event(logging.DEBUG, "hub_sizes_unknown", source=self._source, problem=type(error).__name__)
         return self._snapshot(mode, tqdm_class=progress.bar_class())
 
     def _announce(self, mode: DownloadMode, progress: HubProgress) -> None:

@@ -16,6 +16,7 @@ import pytest_asyncio
 
 from eventinit.backends.ray_cluster import RayCluster
 from eventinit.errors import ModelNotFoundError, PlacementError
+from tests.real_ray import no_ray_left, ray, ray_processes, states_in_ray
 
 pytestmark = [pytest.mark.real, pytest.mark.asyncio]
 
@@ -32,25 +33,9 @@ sys.meta_path.insert(0, Finder())
 """
 
 
-def ray() -> Any:
-    import ray
-
-    return ray
-
-
-def states_in_ray() -> dict[str, str]:
-    table: dict[str, dict[str, str]] = ray().util.placement_group_table()
-    return {entry["name"]: entry["state"] for entry in table.values()}
-
-
-def ray_processes() -> list[psutil.Process]:
-    """The processes of Ray below this one that still run."""
-    found: list[psutil.Process] = []
-    for process in psutil.Process().children(recursive=True):
-        with contextlib.suppress(psutil.NoSuchProcess):
-            if "ray" in " ".join(process.cmdline()) and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
-    return found
+def start_ray() -> None:
+    """Start Ray as a program or a hook does, in the main thread."""
+    ray().init(address="local", include_dashboard=False, configure_logging=False, log_to_driver=False)
 
 
 def process_with_port(port: int) -> psutil.Process:
@@ -70,14 +55,8 @@ async def longest_lag(lags: list[float]) -> None:
 
 @pytest.fixture(autouse=True)
 def no_ray_is_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    assert not ray().is_initialized()
-    yield
-    left_running = ray().is_initialized()
-    ray().shutdown()
-    assert not left_running
-    _, alive = psutil.wait_procs(ray_processes(), timeout=20)
-    assert not alive
+    with no_ray_left(monkeypatch):
+        yield
 
 
 @pytest_asyncio.fixture
@@ -201,19 +180,28 @@ async def test_two_starts_share_one_embedded_ray_and_the_last_stops_it(monkeypat
     assert "RAY_AUTH_MODE" not in os.environ
 
 
-async def test_an_embedded_ray_outlives_the_thread_that_asked_for_it(embedded: RayCluster) -> None:
+async def test_an_embedded_ray_outlives_the_thread_that_asked_for_it() -> None:
     """Linux would kill it with that thread: no step of the start may run Ray's start in a pooled thread."""
+    cluster = RayCluster()
+
+    async def start() -> None:
+        await cluster.connect(None)
+        await cluster.ensure_running()
+
+    await asyncio.to_thread(asyncio.run, start())  # the worker threads of a loop end with it
     for thread in threading.enumerate():
-        if thread.name == "eventinit-call":
+        if thread.name == "AnyIO worker thread":
             thread.join(20)
+            assert not thread.is_alive()
     processes = ray_processes()
     assert processes
     gone, _ = psutil.wait_procs(processes, timeout=1)
     assert not gone
+    await cluster.disconnect()
 
 
 async def test_a_ray_that_the_process_had_before_is_left_running() -> None:
-    ray().init(address="local", include_dashboard=False, configure_logging=False, log_to_driver=False)
+    start_ray()
     try:
         cluster = RayCluster()
         assert await cluster.connect(None)
@@ -229,7 +217,7 @@ async def test_a_ray_that_the_process_had_before_is_left_running() -> None:
 async def test_a_ray_that_a_hook_started_is_adopted_and_stopped() -> None:
     cluster = RayCluster()
     assert not await cluster.connect(None)
-    ray().init(address="local", include_dashboard=False, configure_logging=False, log_to_driver=False)
+    start_ray()
     await cluster.ensure_running()
     assert not cluster.can_grow()
     await cluster.disconnect()
