@@ -50,6 +50,7 @@ class RayCluster:
             await self._take(None)
             return True
         if not wanted or wanted == "local":
+            ray_session.met_none.add(self)
             return False
         await self._take(await _reachable(wanted))
         self._was_running = True
@@ -67,10 +68,16 @@ class RayCluster:
             await self._take(None)
 
     async def disconnect(self) -> None:
-        """Give up this start's share of Ray; a Ray that was there before stays as it was."""
+        """Give up this start's share of Ray; a Ray that was there before stays as it was.
+
+        A Ray that a hook started and that never came to ``ensure_running``, since the start failed, is stopped too.
+        """
         share, self._share = self._share, None
         if share is not None:
+            ray_session.met_none.discard(self)
             await _clean_up("release of Ray", partial(ray_session.give_back, share))
+        elif self in ray_session.met_none:
+            await _clean_up("release of Ray", partial(ray_session.end_uncounted, self, self._before))
 
     def address(self) -> str | None:
         """Return the address of Ray's control store, or None when no Ray runs in the process."""

@@ -75,6 +75,9 @@ class RayShare:
 _lock = threading.RLock()
 _current: RayShare | None = None
 
+met_none: Final[set[object]] = set()
+"""The starts under way that met no Ray when they began, so that one which nobody counts may be theirs."""
+
 
 def take(address: str | None, before: Environment, given_up: threading.Event, *, adopt: bool) -> RayShare | None:
     """Return a share of the Ray that runs here, of the one at ``address``, or else of a new embedded one.
@@ -120,6 +123,21 @@ def give_back(share: RayShare) -> None:
             return
         _current = None
         share.stop()
+
+
+def end_uncounted(starter: object, before: Environment) -> None:
+    """Stop a Ray that nobody counts: a hook of a start that then came to nothing has started it.
+
+    Where another start is under way that met no Ray either, the Ray may be that one's, and is left to it.
+
+    Args:
+        starter: The start that ends; it has met no Ray and taken no share.
+        before: The environment from before that start.
+    """
+    with _lock:
+        met_none.discard(starter)
+        if is_running() and _current is None and not met_none:
+            RayShare(embedded=True, address=None, before=before, keeper=None).stop()
 
 
 def _start(address: str | None, given_up: threading.Event) -> None:

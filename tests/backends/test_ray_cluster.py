@@ -224,6 +224,33 @@ async def test_a_ray_that_a_hook_started_is_adopted_and_stopped() -> None:
     assert not ray().is_initialized()
 
 
+async def test_a_ray_of_a_start_that_came_to_nothing_is_stopped_with_the_last_start_it_may_belong_to() -> None:
+    """A hook started it, and then its start failed before it came to use Ray."""
+    first, second = RayCluster(), RayCluster()
+    for cluster in (first, second):
+        assert not await cluster.connect(None)
+    start_ray()
+    await second.disconnect()
+    assert ray().is_initialized()
+    await first.disconnect()
+    assert not ray().is_initialized()
+    await second.disconnect()
+
+
+async def test_a_start_that_never_used_ray_leaves_what_it_met_and_what_came_after_it() -> None:
+    after, met = RayCluster(), RayCluster()
+    assert not await after.connect(None)
+    await after.disconnect()
+    start_ray()
+    try:
+        await after.disconnect()
+        assert await met.connect(None)
+        await met.disconnect()
+        assert ray().is_initialized()
+    finally:
+        ray().shutdown()
+
+
 @pytest.mark.parametrize("native", [True, False], ids=["asyncio", "anyio"])
 async def test_a_start_of_ray_that_is_cancelled_leaves_none(*, native: bool) -> None:
     import anyio
