@@ -3,28 +3,26 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Self, cast
+from typing import Annotated, Any, Self, cast, get_args
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
     PositiveFloat,
-    ValidationError,
     field_serializer,
     model_validator,
 )
+from pydantic.fields import FieldInfo
 
-from eventinit.config_file import read_config_file
+from eventinit.config_file import name_of_variable, read_config_file, read_variables
 from eventinit.dotted_path import dotted_path_of
-from eventinit.errors import ConfigError, FrozenConfigError
+from eventinit.errors import ConfigError
 from eventinit.frozen import FrozenDict, freeze
 from eventinit.ports import DownloadMode, Strategy
-from eventinit.suggestion import did_you_mean
+from eventinit.section import FrozenMapping, Section
 
-FrozenMapping = Annotated[Mapping[str, Any], AfterValidator(freeze)]
 FrozenBundle = Annotated[Mapping[str, PositiveFloat], Field(min_length=1), AfterValidator(freeze)]
 Seconds = Annotated[float, Field(gt=0)]
 Text = Annotated[str, Field(min_length=1)]
@@ -34,25 +32,7 @@ def _path_to_text(value: object) -> object:
     return str(value) if isinstance(value, Path) else value
 
 
-class _Section(BaseModel):
-    """A frozen part of the configuration; whatever is wrong with it is one ``ConfigError``."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
-
-    # Hidden from type checkers, which take the constructor's parameters from the fields.
-    if not TYPE_CHECKING:
-
-        def __init__(self, **values: Any) -> None:
-            try:
-                super().__init__(**values)
-            except ValidationError as error:
-                raise _config_error(type(self), error) from None
-
-        def __setattr__(self, name: str, value: Any) -> None:
-            raise FrozenConfigError(f"{type(self).__name__}.{name}")
-
-
-class PlacementGroupConfig(_Section):
+class PlacementGroupConfig(Section):
     """What to reserve on the cluster: the bundles themselves, or one kind of bundle for each worker.
 
     Attributes:
@@ -72,7 +52,7 @@ class PlacementGroupConfig(_Section):
         return self
 
 
-class HandlerConfig(_Section):
+class HandlerConfig(Section):
     """A subscriber that the configuration names.
 
     Attributes:
@@ -100,7 +80,7 @@ def _path_to_handler(value: object) -> object:
     return {"path": value} if isinstance(value, str) else value
 
 
-class LLMConfig(_Section):
+class LLMConfig(Section):
     """Everything that a start needs to know; frozen all the way down.
 
     A configuration file is code: it names classes that are imported and run.
@@ -159,11 +139,15 @@ class LLMConfig(_Section):
         Raises:
             ConfigError: The file cannot be read, or a key, value or variable is wrong.
         """
-        values = read_config_file(Path(path), cls.model_fields, os.environ)
+        text_fields = [name for name, field in cls.model_fields.items() if _takes_text(field)]
+        variables = read_variables(cls.model_fields, text_fields, os.environ)
+        values = {**read_config_file(Path(path)), **variables}
         try:
             return cls(**values)
         except ConfigError as error:
-            raise ConfigError(str(path), error.problems) from None
+            suspects = [name_of_variable(field) for field in variables if field in str(error)]
+            subject = " with environment variable ".join([str(path), *suspects])
+            raise ConfigError(subject, error.problems) from None
 
     @model_validator(mode="after")
     def _model_is_not_an_engine_argument(self) -> Self:
@@ -176,22 +160,5 @@ class LLMConfig(_Section):
         return dotted_path_of(value) if isinstance(value, type) else value
 
 
-_FOLLOW_UP = "default_factory_not_called"
-"""Pydantic's complaint about a default that depends on another field, which has a complaint of its own."""
-
-
-def _config_error(model: type[BaseModel], error: ValidationError) -> ConfigError:
-    return ConfigError(
-        model.__name__, [_problem(model, dict(item)) for item in error.errors() if item["type"] != _FOLLOW_UP]
-    )
-
-
-def _problem(model: type[BaseModel], item: dict[str, Any]) -> str:
-    location = cast("tuple[str | int, ...]", item["loc"])
-    where = ".".join(str(part) for part in location)
-    if item["type"] == "extra_forbidden":
-        return f"unknown key {where!r}; {did_you_mean(str(location[-1]), model.model_fields)}"
-    if item["type"] == "missing":
-        return f"{where!r} is missing"
-    problem = str(item["msg"]).removeprefix("Value error, ")
-    return f"{where!r}: {problem}" if where else problem
+def _takes_text(field: FieldInfo) -> bool:
+    return field.annotation is str or Text in get_args(field.annotation)

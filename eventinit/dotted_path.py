@@ -33,6 +33,9 @@ def _import(module_path: str, path: str) -> ModuleType:
     except Exception as error:
         problem = f"importing {module_path!r} failed: {type(error).__name__}: {error}"
         raise DottedPathError(path, problem) from error
+    except SystemExit as error:
+        remedy = "put what only the script does under if __name__ == '__main__'"
+        raise DottedPathError(path, f"importing {module_path!r} ended the process (exit {error}); {remedy}") from error
 
 
 def _walk(module: ModuleType, names: str, path: str) -> Any:
