@@ -1,7 +1,7 @@
 """The pre and post events of the four phases, one pair for two of the eight hooks each."""
 
 import time
-from typing import Annotated, Any, ClassVar, Literal, Self, cast
+from typing import Annotated, Any, ClassVar, Literal, NoReturn, Self, cast
 
 from pydantic import BaseModel, ConfigDict, Field, SkipValidation
 
@@ -28,6 +28,15 @@ class _Detached:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
+        self._refuse(name)
+
+    def __setattr__(self, name: str, _value: Any) -> None:
+        self._refuse(name)
+
+    def __delattr__(self, name: str) -> None:
+        self._refuse(name)
+
+    def _refuse(self, name: str) -> NoReturn:
         raise DetachedContextError(
             f"context.{name} is not there: the event was rebuilt from JSON, which leaves the context out;"
             " subscribe to the bus to get events with their context"
