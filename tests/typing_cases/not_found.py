@@ -1,6 +1,6 @@
 """Mistakes that a type checker should find as well: each line with the mark."""
 
-from eventinit import NodeInitializationContext, Veto, handles
+from eventinit import Veto, handles
 from eventinit.events import PreDownload, PreEngineInit
 
 
@@ -11,7 +11,3 @@ class Listener:
     @handles(PreEngineInit)  # error
     async def veto(self, event: PreEngineInit) -> Veto:
         return Veto("no")
-
-
-def misspelt(context: NodeInitializationContext) -> None:
-    context.extra_init_kwarg = {}  # error

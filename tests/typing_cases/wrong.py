@@ -125,4 +125,5 @@ async def uses(context: NodeInitializationContext) -> None:
     await bus.emit(PreDownload)  # error
     context.local_node_download_model = "ALL"  # error
     context.runtime_env = None  # error
+    context.worker_node_downlod_model = "NONE"  # error
     LLMConfig(modelid="m")  # error
