@@ -124,6 +124,16 @@ def test_what_is_no_container_is_kept_as_it_is(context: NodeInitializationContex
     assert context.custom_data["things"][0]["first"] is thing
 
 
+def test_what_the_configuration_gives_to_the_context_can_be_changed_there() -> None:
+    given: dict[str, Any] = {"dict": {}, "list": [1], "set": {1}}
+    context = NodeInitializationContext(LLMConfig(model_id="m", runtime_env=given))
+    context.runtime_env["dict"]["a"] = 1
+    context.runtime_env["list"].append(2)
+    context.runtime_env["set"].add(2)
+    assert context.runtime_env == {"dict": {"a": 1}, "list": [1, 2], "set": {1, 2}}
+    assert context.llm_config.runtime_env == {"dict": {}, "list": (1,), "set": {1}}
+
+
 def test_a_dict_stored_in_a_dict_is_copied(context: NodeInitializationContext) -> None:
     mine = {"a": 1}
     context.custom_data["mine"] = mine

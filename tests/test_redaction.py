@@ -80,6 +80,7 @@ def test_a_password_in_a_set_of_addresses_is_hidden(context: NodeInitializationC
         ("long_prefill_token_threshold", 512),
         ("bos_token_id", 1),
         ("eosTokenIds", [2, 3]),
+        ("stop_token_ids", [4]),
         ("pad_token", "<pad>"),
         ("tokenizer", "org/name"),
         ("tokenizer_mode", "slow"),
