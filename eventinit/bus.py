@@ -2,9 +2,10 @@
 
 import itertools
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import ExitStack
 from typing import Any, Self, TypeVar, Unpack, final, overload
 
-from anyio import CancelScope, create_task_group, move_on_after
+from anyio import CancelScope, Lock, create_task_group, move_on_after
 from blinker import Signal
 
 from eventinit.background import BackgroundTasks
@@ -53,11 +54,12 @@ class EventBus:
         self._drain_timeout_s = drain_timeout_s
         self._signals: dict[type[Event], Signal] = {}
         self._order = itertools.count()
-        self._raw_order: dict[object, int] = {}
+        self._raw_order: dict[tuple[int, object], int] = {}
         self._plans: dict[type[Event], tuple[HandlerSubscription, ...]] = {}
         self._observers: list[ObserverSubscription] = []
         self._background: BackgroundTasks | None = None
         self._opened = 0
+        self._gate: Lock | None = None
 
     @overload
     def on(self, event_type: type[V], **options: Unpack[HandlerOptions]) -> VetoingHandlerDecorator[V]: ...  # type: ignore[overload-overlap]
@@ -136,11 +138,13 @@ class EventBus:
             SubscriptionError: There is nothing to subscribe.
             HookNameError: A method is named like a hook and is none.
         """
-        marked, hooks = list(marked_methods(thing)), hooks_of(thing)
-        attached = [self._attach_marked(call, mark, where) for call, mark in marked]
-        attached += [
-            self._subscribe(hook.event_type, hook.call, {"name": hook.name, "where": where}) for hook in hooks.handlers
-        ]
+        hooks = hooks_of(thing)
+        with ExitStack() as undo:
+            attached = [undo.enter_context(self._attach_marked(*marked, where)) for marked in marked_methods(thing)]
+            for hook in hooks.handlers:
+                entry = self._subscribe(hook.event_type, hook.call, {"name": hook.name, "where": where})
+                attached.append(undo.enter_context(entry))
+            undo.pop_all()
         if not attached:
             remedy = "mark methods with @handles or @observes, or name them after a hook"
             raise SubscriptionError(f"{thing!r} has nothing to subscribe; {remedy}")
@@ -153,7 +157,7 @@ class EventBus:
             HandlerError: A handler failed; all of them have run.
             BusError: It is no event.
         """
-        if not isinstance(event, Event):
+        if not isinstance(event, Event):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise BusError(f"{event!r:.80} is no event; emit an instance of a class that derives from eventinit.Event")
         handlers = self._handlers_of(type(event))
         try:
@@ -182,13 +186,15 @@ class EventBus:
 
     async def open(self) -> None:
         """Begin to serve observers; an open bus counts how often it was opened."""
-        self._opened += 1
-        if self._opened > 1:
-            return
-        self._background = BackgroundTasks()
-        await self._background.open()
-        for observer in self._observers:
-            self._serve(observer)
+        self._gate = self._gate or Lock()
+        async with self._gate:
+            if self._opened == 0:
+                background = BackgroundTasks()
+                await background.open()
+                self._background = background
+                for observer in self._observers:
+                    self._serve(observer)
+            self._opened += 1
 
     async def aclose(self) -> None:
         """Close once; the last close gives observers ``drain_timeout_s`` to take what is queued, then ends them.
@@ -196,16 +202,15 @@ class EventBus:
         Raises:
             BusError: The bus is not open.
         """
-        if self._opened == 0 or self._background is None:
-            raise BusError("the bus is not open; use 'async with bus:'")
-        self._opened -= 1
-        if self._opened > 0:
-            return
-        background, self._background = self._background, None
+        self._gate = self._gate or Lock()
+        # An open() that comes while the last close drains waits, since an observer has one task at a time.
         with CancelScope(shield=True):
-            with move_on_after(self._drain_timeout_s):
-                await _drain(self._observers)
-            await background.aclose()
+            async with self._gate:
+                if self._background is None:
+                    raise BusError("the bus is not open; use 'async with bus:'")
+                self._opened -= 1
+                if self._opened == 0:
+                    await self._stop_observers(self._background)
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -213,6 +218,12 @@ class EventBus:
 
     async def __aexit__(self, *_exc: object) -> None:
         await self.aclose()
+
+    async def _stop_observers(self, background: BackgroundTasks) -> None:
+        with move_on_after(self._drain_timeout_s):
+            await _drain(self._observers)
+        self._background = None
+        await background.aclose()
 
     def _subscribe(
         self, event_type: type[Event], handler: Callable[[Any], Any], options: HandlerOptions
@@ -234,7 +245,9 @@ class EventBus:
     def _attach_marked(self, call: Callable[..., Any], mark: Mark, where: Filter | None) -> Subscription:
         if mark.observes:
             return self._watch(mark.event_type, call, where)
-        return self._subscribe(mark.event_type, call, {"where": where, **mark.options})
+        return self._subscribe(
+            mark.event_type, call, {**mark.options, "where": _both(where, mark.options.get("where"))}
+        )
 
     def _forget(self, lane: Subscription) -> None:
         self._observers = [other for other in self._observers if other is not lane]
@@ -244,19 +257,18 @@ class EventBus:
         self._background.start_soon(lane.run, f"eventinit observer {lane.name}")
 
     def _show(self, event: Event) -> None:
-        lanes = [lane for lane in self._observers if isinstance(event, lane.event_type)]
-        lanes = [lane for lane in lanes if lane.where is None or lane.where(event)]
+        lanes = [lane for lane in self._observers if isinstance(event, lane.event_type) and lane.wants(event)]
         if lanes:
             seen = event.observed()
             for lane in lanes:
                 lane.put(seen)
 
-    def _on_connected(self, _signal: Signal, receiver: Any, **_rest: Any) -> None:
-        self._raw_order[identity(receiver)] = next(self._order)
+    def _on_connected(self, signal: Signal, receiver: Any, **_rest: Any) -> None:
+        self._raw_order[id(signal), identity(receiver)] = next(self._order)
         self._plans.clear()
 
-    def _on_disconnected(self, _signal: Signal, receiver: Any, **_rest: Any) -> None:
-        self._raw_order.pop(identity(receiver), None)
+    def _on_disconnected(self, signal: Signal, receiver: Any, **_rest: Any) -> None:
+        self._raw_order.pop((id(signal), identity(receiver)), None)
         self._plans.clear()
 
     def _handlers_of(self, kind: type[Event]) -> tuple[HandlerSubscription, ...]:
@@ -274,8 +286,14 @@ class EventBus:
     def _as_handler(self, kind: type[Event], receiver: Callable[..., Any]) -> HandlerSubscription:
         if isinstance(receiver, HandlerSubscription):
             return receiver
-        order = self._raw_order.get(identity(receiver), 0)
+        order = self._raw_order.get((id(self._signals[kind]), identity(receiver)), 0)
         return HandlerSubscription(kind, weak_call(receiver, self), order, lambda _: None, {"name": name_of(receiver)})
+
+
+def _both(first: Filter | None, second: Filter | None) -> Filter | None:
+    if first is None or second is None:
+        return first or second
+    return lambda event: first(event) and second(event)
 
 
 async def _drain(subscriptions: Iterable[Subscription]) -> None:

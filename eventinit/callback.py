@@ -66,7 +66,8 @@ def _callback(named: type[Any] | str, kwargs: Mapping[str, Any]) -> object:
         raise DottedPathError(str(named), f"names a {type(cls).__name__}, not a class; name the callback class itself")
     with _instances_lock:
         for known, known_kwargs, instance in _instances:
-            if known is cls and known_kwargs == kwargs:
+            # By their text as well: 1 == True, and they are not the same arguments.
+            if known is cls and known_kwargs == kwargs and repr(known_kwargs) == repr(kwargs):
                 return instance
         instance = _build(cls, kwargs, "callback_kwargs")
         _instances.append((cls, kwargs, instance))

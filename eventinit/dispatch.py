@@ -62,9 +62,11 @@ async def dispatch(event: Event, handlers: Sequence[HandlerSubscription]) -> Out
     tally = _Tally()
     call = _call_audited if event.audited else _call
     for handler in handlers:
-        if not handler.live or (handler.where is not None and not handler.where(event)):
+        if not handler.live:
             continue
         try:
+            if handler.where is not None and not handler.where(event):
+                continue
             result = await call(handler, event, tally)
             if result is not None:
                 _note_result(handler, event, result, tally)
@@ -99,13 +101,12 @@ async def _call_audited(handler: HandlerSubscription, event: Event, tally: _Tall
 
 
 def _note_result(handler: HandlerSubscription, event: Event, result: object, tally: _Tally) -> None:
-    name = type(event).__name__
-    veto = as_veto(result, handler=handler.name, event=name, may_veto=handler.may_veto)
+    veto = as_veto(result, handler=handler.name, event=type(event), subscribed_to=handler.event_type)
     if veto is not None:
         tally.vetoes.append(VetoRecord(veto.reason, handler.name, handler.priority))
     elif result is False and not handler.warned:
         handler.warned = True
-        log_event(logging.WARNING, "false_is_no_veto_here", handler=handler.name, event=name)
+        log_event(logging.WARNING, "false_is_no_veto_here", handler=handler.name, event=type(event).__name__)
 
 
 def _note_failure(handler: HandlerSubscription, event: Event, error: Exception, tally: _Tally) -> None:

@@ -126,17 +126,11 @@ class SubscriptionError(EventInitError, TypeError):
 class VetoError(EventInitError, TypeError):
     """Raised when a handler returns something that is neither None nor a veto, or vetoes what cannot be vetoed."""
 
-    def __init__(self, handler: str, event: str, value: object, *, vetoable: bool) -> None:
+    def __init__(self, handler: str, event: str, value: object, problem: str) -> None:
         self.handler = handler
         self.event = event
         self.value = value
-        problem = (
-            f"{handler} returned {value!r} for {event}"
-            if vetoable
-            else f"{handler} vetoed {event}, which cannot be vetoed"
-        )
-        remedy = "return None, False or Veto('reason')" if vetoable else "only the events marked as vetoable can be"
-        super().__init__(f"{problem}; {remedy}")
+        super().__init__(f"{handler} returned {value!r} for {event}{problem}")
 
 
 class HandlerError(EventInitError, RuntimeError):

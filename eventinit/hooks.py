@@ -1,5 +1,6 @@
 """The ``on_…`` hooks of a callback object, as handlers of the events that they are named after."""
 
+import inspect
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
@@ -45,7 +46,8 @@ def hooks_of(instance: object) -> Hooks:
     """Return a handler for each hook that an object defines.
 
     A plain method runs in a thread, since a callback is arbitrary code and the event loop must stay responsive; there,
-    ``anyio.from_thread`` needs the loop's token. Only one hook of an object runs at a time.
+    ``anyio.from_thread`` needs the loop's token. Only one hook of an object runs at a time on
+    an event loop.
 
     Raises:
         HookNameError: A method is named like a hook and is none.
@@ -81,7 +83,8 @@ def _handler(
             argument = event.hook_argument()
             if runs_on_loop:
                 return await method(argument)
-            return await threads.run(partial(method, argument), label)
+            result = await threads.run(partial(method, argument), label)
+            return await result if inspect.isawaitable(result) else result
 
     return call
 

@@ -115,6 +115,7 @@ class NodeInitializer:
         return not isinstance(event, StartEvent) or event.start_id == self._start.id
 
     async def _hand_out(self, engine: RunningEngine) -> Node:
+        await self._start.cluster.claim()
         node = Node(engine, self._start.context, self._start.config, self._start.timeline)
         watch = BackgroundTasks()
         await watch.open()

@@ -1,5 +1,6 @@
 """Observers: each in a lane of its own, where it can be slow, fail or hang without anybody noticing."""
 
+import inspect
 import logging
 from collections import deque
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from anyio import Event as Signal
 
 from eventinit.event import Event
 from eventinit.logs import log_event
-from eventinit.subscription import Subscription, is_async, name_of
+from eventinit.subscription import Subscription, check_callable, is_async, name_of
 from eventinit.threads import run_in_thread
 
 MAX_FAILURES_IN_A_ROW = 3
@@ -36,6 +37,7 @@ class ObserverSubscription(Subscription):
         queue_size: int,
         where: Callable[[Any], bool] | None,
     ) -> None:
+        check_callable(call)
         super().__init__(event_type, name_of(call), end)
         self._call = call
         self._is_async = is_async(call)
@@ -47,6 +49,14 @@ class ObserverSubscription(Subscription):
         self.where = where
         self.dropped = 0
         self.failures = 0
+
+    def wants(self, event: Event) -> bool:
+        """Return whether the observer gets an event; a filter that fails counts as a failure of the observer."""
+        try:
+            return self.where is None or bool(self.where(event))
+        except Exception as error:  # noqa: BLE001
+            self._count_failure(event, error)
+            return False
 
     def put(self, event: Event) -> None:
         """Queue an event; a full queue loses its oldest."""
@@ -87,7 +97,9 @@ class ObserverSubscription(Subscription):
             else:
                 self._limiter = self._limiter or CapacityLimiter(1)
                 work = partial(self._call, event)
-                await run_in_thread(work, name=self.name, patience_s=0, limiter=self._limiter)
+                result = await run_in_thread(work, name=self.name, patience_s=0, limiter=self._limiter)
+                if inspect.isawaitable(result):
+                    await result
             self.failures = 0
         except Exception as error:  # noqa: BLE001
             self._count_failure(event, error)

@@ -112,6 +112,10 @@ class Cluster(Protocol):
         """Use the cluster this process is connected to; start an embedded one when there is none."""
         ...
 
+    async def claim(self) -> None:
+        """Take over a cluster that a hook has started since ``connect``; what is started from now on is not ours."""
+        ...
+
     async def disconnect(self) -> None:
         """Give up what ``connect`` and ``ensure_running`` took; whatever ran before stays as it was."""
         ...

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Literal, Protocol, Self, TypedDict, TypeVar, overload
 
 from eventinit.errors import SubscriptionError
-from eventinit.event import Event, VetoableEvent
+from eventinit.event import Event
 from eventinit.suggestion import did_you_mean
 from eventinit.veto import Veto
 
@@ -86,7 +86,6 @@ class HandlerSubscription(Subscription):
     __slots__ = (
         "call",
         "is_async",
-        "may_veto",
         "on_error",
         "order",
         "priority",
@@ -103,7 +102,8 @@ class HandlerSubscription(Subscription):
         end: Callable[[Any], None],
         options: HandlerOptions,
     ) -> None:
-        _check_options(call, options)
+        check_callable(call)
+        _check_options(options)
         super().__init__(event_type, options.get("name") or name_of(call), end)
         self.call = call
         self.order = order
@@ -112,7 +112,6 @@ class HandlerSubscription(Subscription):
         self.on_error = options.get("on_error", "raise")
         self.where = options.get("where")
         self.is_async = is_async(call)
-        self.may_veto = issubclass(event_type, VetoableEvent)
         self.warned = False
         if self.thread and self.is_async:
             raise SubscriptionError(f"{self.name} is async and cannot run in a thread; leave thread=True out")
@@ -133,9 +132,19 @@ def name_of(call: Callable[..., Any]) -> str:
     return qualified.rpartition("<locals>.")[2]
 
 
-def _check_options(call: object, options: HandlerOptions) -> None:
+def check_callable(call: object) -> None:
+    """Refuse what cannot be called.
+
+    Raises:
+        SubscriptionError: It cannot.
+    """
     if not callable(call):
         raise SubscriptionError(f"{call!r} cannot be called; subscribe a function or a method")
+
+
+def _check_options(options: HandlerOptions) -> None:
+    if options.get("on_error", "raise") not in {"raise", "log"}:
+        raise SubscriptionError(f"on_error is {options.get('on_error')!r}; it takes 'raise' or 'log'")
     for name in options:
         if name not in HandlerOptions.__annotations__:
             remedy = did_you_mean(name, HandlerOptions.__annotations__)

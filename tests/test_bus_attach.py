@@ -158,7 +158,6 @@ async def test_an_object_with_nothing_to_subscribe_is_refused_with_the_remedy(bu
         bus.attach(object())
 
 
-@pytest.mark.xfail(strict=True, reason="what was subscribed before the refusal stays")
 async def test_an_object_is_attached_wholly_or_not_at_all(bus: EventBus) -> None:
     calls: list[str] = []
 
@@ -176,7 +175,6 @@ async def test_an_object_is_attached_wholly_or_not_at_all(bus: EventBus) -> None
     assert calls == []
 
 
-@pytest.mark.xfail(strict=True, reason="the mark's filter replaces that of attach")
 async def test_a_filter_of_the_mark_and_one_of_attach_both_count(bus: EventBus) -> None:
     """The handlers of a configuration are attached with a filter that keeps other nodes' events from them."""
     seen: list[int] = []

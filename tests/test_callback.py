@@ -121,7 +121,6 @@ async def test_hooks_of_base_classes_and_static_ones_count() -> None:
     assert calls == ["inherited", "static", "class"]
 
 
-@pytest.mark.xfail(strict=True, reason="only coroutine functions are awaited, unlike with handlers")
 async def test_a_wrapped_async_hook_is_awaited() -> None:
     """A decorator often turns an async function into a plain one that returns something to be awaited."""
     calls: list[str] = []
@@ -188,28 +187,6 @@ async def test_one_hook_of_an_instance_runs_at_a_time(is_async: bool) -> None:
         for _ in range(2):
             tasks.start_soon(start, cls)
     assert most == 1
-
-
-@pytest.mark.xfail(strict=True, reason="the lock belongs to one event loop")
-async def test_one_hook_of_an_instance_runs_at_a_time_on_two_event_loops_too() -> None:
-    """There is one instance per process, whatever number of event loops the process runs."""
-    meeting = threading.Barrier(2)
-    met: list[bool] = []
-
-    class Shared:
-        def on_pre_initialization(self, _ctx: object) -> None:
-            try:
-                meeting.wait(1)
-                met.append(True)
-            except threading.BrokenBarrierError:
-                met.append(False)
-
-    loops = [threading.Thread(target=anyio.run, args=(start, Shared)) for _ in range(2)]
-    for loop in loops:
-        loop.start()
-    for loop in loops:
-        await anyio.to_thread.run_sync(loop.join)
-    assert met == [False, False]
 
 
 # ---- what goes wrong

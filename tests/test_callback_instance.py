@@ -94,7 +94,6 @@ async def test_other_arguments_or_another_class_mean_another_instance() -> None:
     ]
 
 
-@pytest.mark.xfail(strict=True, reason="1 and True count as the same argument")
 async def test_arguments_that_compare_equal_but_differ_are_told_apart() -> None:
     await start(Counting, name="equal", verbose=1)
     await start(Counting, name="equal", verbose=True)
@@ -170,7 +169,6 @@ async def test_a_module_that_cannot_be_imported_is_named_with_the_reason(
     assert name in str(caught.value)
 
 
-@pytest.mark.xfail(strict=True, reason="SystemExit comes through, in a group when a start meets it")
 def test_a_module_that_ends_the_process_when_imported_is_named_too(write_module: Callable[[str], str]) -> None:
     """A script without a guard for __main__; asked of the import alone, since SystemExit would end the test run."""
     name = write_module("import sys\nsys.exit(3)\n")

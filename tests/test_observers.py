@@ -127,7 +127,6 @@ class Later:
         self._function()
 
 
-@pytest.mark.xfail(strict=True, reason="only coroutine functions are awaited")
 async def test_what_a_plain_observer_returns_to_be_awaited_is_awaited(bus: EventBus) -> None:
     """A lambda or a wrapper around an async function is no coroutine function, and its work must not be lost."""
     seen: list[int] = []
@@ -303,7 +302,6 @@ async def test_an_observer_sees_the_context_as_it_was_and_cannot_change_it(bus: 
     assert context.local_node_download_model == "MODEL_AND_TOKENIZER"
 
 
-@pytest.mark.xfail(strict=True, reason="lists are copied one level deep")
 async def test_an_observer_cannot_change_a_dict_inside_a_list_of_the_context(bus: EventBus) -> None:
     context = NodeInitializationContext(LLMConfig(model_id="m"))
     context.custom_data["adapters"] = [{"name": "a"}]
@@ -324,7 +322,6 @@ async def test_where_decides_what_an_observer_gets(bus: EventBus, notebook: Note
     assert notebook.seen == [1, 3]
 
 
-@pytest.mark.xfail(strict=True, reason="the filter's error comes out of emit")
 async def test_an_observers_failing_filter_fails_no_emit(bus: EventBus, notebook: Notebook) -> None:
     """An observer can never fail the start, whichever part of it is broken."""
 
@@ -417,7 +414,6 @@ async def test_a_bus_may_be_closed_in_another_task_than_it_was_opened_in(bus: Ev
     assert not bus.is_open
 
 
-@pytest.mark.xfail(strict=True, reason="the second open returns before the first has finished")
 async def test_two_tasks_may_open_a_bus_at_the_same_time(bus: EventBus) -> None:
     """Two nodes that start at once share a bus, and a handler of either may observe right away."""
     notebooks = [Notebook(), Notebook()]
@@ -433,7 +429,6 @@ async def test_two_tasks_may_open_a_bus_at_the_same_time(bus: EventBus) -> None:
             tasks.start_soon(use, notebook)
 
 
-@pytest.mark.xfail(strict=True, reason="the old run of an observer ends the new one's wake-up")
 async def test_a_bus_that_is_opened_while_it_closes_serves_its_observers(notebook: Notebook) -> None:
     """The last node on a bus stops while the next one starts."""
     bus = EventBus(drain_timeout_s=1)

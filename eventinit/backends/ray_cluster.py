@@ -67,6 +67,12 @@ class RayCluster:
         if self._share is None:
             await self._take(None)
 
+    async def claim(self) -> None:
+        """Take over a Ray that a hook has started since ``connect``; one that is started from now on is not ours."""
+        if self._share is None and self in ray_session.met_none and ray_session.is_running():
+            await self._take(None)
+        ray_session.met_none.discard(self)
+
     async def disconnect(self) -> None:
         """Give up this start's share of Ray; a Ray that was there before stays as it was.
 

@@ -13,7 +13,8 @@ from eventinit.errors import AccessDeniedError
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, RetryConfig
 
-# A server that is down is known after 6 attempts in 5 seconds; one that swallows packets or never answers after 10 to 15 seconds.
+# A server that is down is known after 6 attempts in 5 seconds; one that swallows packets or never answers after 10 to
+# 15 seconds.
 _RETRIES: "RetryConfig" = {
     "max_retries": 5,
     "retry_timeout": timedelta(seconds=10),

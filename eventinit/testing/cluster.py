@@ -69,6 +69,9 @@ class FakeCluster:
         await checkpoint()
         self.running = True
 
+    async def claim(self) -> None:
+        """Do nothing: only this start brings the cluster up."""
+
     async def disconnect(self) -> None:
         """Take the cluster down."""
         await checkpoint()

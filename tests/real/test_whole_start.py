@@ -12,7 +12,8 @@ pytestmark = pytest.mark.real
 
 def at(report: dict[str, Any], name: str) -> float:
     """When an event was emitted; the last of several."""
-    return [item["data"]["at"] for item in map(json.loads, report["events"]) if item["event"] == name][-1]
+    times: list[float] = [item["data"]["at"] for item in map(json.loads, report["events"]) if item["event"] == name]
+    return times[-1]
 
 
 def test_the_engine_answers_with_what_a_handler_changed(whole_start: dict[str, Any]) -> None:
