@@ -53,7 +53,7 @@ def test_an_unknown_key_is_refused_with_the_nearest_right_one(misspelt: str, rig
 
 
 def test_a_key_of_any_name_can_be_unknown() -> None:
-    assert "'self'" in refusal(**{"self": 1})
+    assert "'self'" in refusal(self=1)
 
 
 def test_an_unknown_key_inside_a_section_is_refused_with_the_nearest_right_one() -> None:
