@@ -1,6 +1,7 @@
 """Start LLM inference nodes as typed async events that handlers can change, veto and watch."""
 
-from eventinit.bus import Attachment, EventBus
+from eventinit.attachment import Attachment
+from eventinit.bus import EventBus
 from eventinit.changes import ABSENT, Change
 from eventinit.config import HandlerConfig, LLMConfig, PlacementGroupConfig
 from eventinit.context import NodeInitializationContext

@@ -1,13 +1,13 @@
 """The event bus: typed events in, handlers in order, observers beside them."""
 
-import itertools
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from typing import Any, Self, TypeVar, Unpack, final, overload
 
-from anyio import CancelScope, Lock, create_task_group, move_on_after
+from anyio import CancelScope, Lock, move_on_after
 from blinker import Signal
 
+from eventinit.attachment import Attachment, drain
 from eventinit.background import BackgroundTasks
 from eventinit.dispatch import NOTHING_HAPPENED, Outcome, dispatch
 from eventinit.errors import BusError, SubscriptionError
@@ -15,24 +15,20 @@ from eventinit.event import Event, VetoableEvent
 from eventinit.hooks import hooks_of
 from eventinit.marks import Mark, marked_methods
 from eventinit.observers import ObserverSubscription
-from eventinit.receivers import identity, weak_call
+from eventinit.signals import HandlerSignals
 from eventinit.subscription import (
     HandlerDecorator,
     HandlerOptions,
-    HandlerSubscription,
     Subscription,
     VetoingHandlerDecorator,
     VetoResult,
     check_event_type,
-    name_of,
 )
 
 E = TypeVar("E", bound=Event)
 V = TypeVar("V", bound=VetoableEvent)
 ObserverCall = Callable[[E], None] | Callable[[E], Awaitable[None]]
 Filter = Callable[[Any], bool]
-
-DETACH_DRAIN_S = 5.0
 
 
 @final
@@ -52,10 +48,7 @@ class EventBus:
     def __init__(self, *, observer_queue_size: int = 1024, drain_timeout_s: float = 5.0) -> None:
         self._observer_queue_size = observer_queue_size
         self._drain_timeout_s = drain_timeout_s
-        self._signals: dict[type[Event], Signal] = {}
-        self._order = itertools.count()
-        self._raw_order: dict[tuple[int, object], int] = {}
-        self._plans: dict[type[Event], tuple[HandlerSubscription, ...]] = {}
+        self._signals = HandlerSignals(self)
         self._observers: list[ObserverSubscription] = []
         self._background: BackgroundTasks | None = None
         self._opened = 0
@@ -91,10 +84,10 @@ class EventBus:
         """
         check_event_type(event_type)
         if handler is not None:
-            return self._subscribe(event_type, handler, options)
+            return self._signals.subscribe(event_type, handler, options)
 
         def decorate(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
-            self._subscribe(event_type, function, options)
+            self._signals.subscribe(event_type, function, options)
             return function
 
         return decorate
@@ -128,7 +121,7 @@ class EventBus:
 
         return decorate
 
-    def attach(self, thing: object, *, where: Filter | None = None) -> "Attachment":
+    def attach(self, thing: object, *, where: Filter | None = None) -> Attachment:
         """Subscribe the methods of an object that carry ``@handles`` or ``@observes``, and its ``on_…`` hooks.
 
         A function with marks can be attached as well. ``where`` is called with the event and says whether it counts.
@@ -142,7 +135,7 @@ class EventBus:
         with ExitStack() as undo:
             attached = [undo.enter_context(self._attach_marked(*marked, where)) for marked in marked_methods(thing)]
             for hook in hooks.handlers:
-                entry = self._subscribe(hook.event_type, hook.call, {"name": hook.name, "where": where})
+                entry = self._signals.subscribe(hook.event_type, hook.call, {"name": hook.name, "where": where})
                 attached.append(undo.enter_context(entry))
             undo.pop_all()
         if not attached:
@@ -159,7 +152,7 @@ class EventBus:
         """
         if not isinstance(event, Event):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise BusError(f"{event!r:.80} is no event; emit an instance of a class that derives from eventinit.Event")
-        handlers = self._handlers_of(type(event))
+        handlers = self._signals.handlers_of(type(event))
         try:
             return await dispatch(event, handlers) if handlers else NOTHING_HAPPENED
         finally:
@@ -171,13 +164,7 @@ class EventBus:
 
         A receiver takes part with priority 0 and is called as ``receiver(bus, event=event)``.
         """
-        check_event_type(event_type)
-        if event_type not in self._signals:
-            signal = self._signals[event_type] = Signal(event_type.__doc__)
-            signal.receiver_connected.connect(self._on_connected, weak=False)
-            signal.receiver_disconnected.connect(self._on_disconnected, weak=False)
-            self._plans.clear()
-        return self._signals[event_type]
+        return self._signals.signal(event_type)
 
     @property
     def is_open(self) -> bool:
@@ -221,17 +208,9 @@ class EventBus:
 
     async def _stop_observers(self, background: BackgroundTasks) -> None:
         with move_on_after(self._drain_timeout_s):
-            await _drain(self._observers)
+            await drain(self._observers)
         self._background = None
         await background.aclose()
-
-    def _subscribe(
-        self, event_type: type[Event], handler: Callable[[Any], Any], options: HandlerOptions
-    ) -> HandlerSubscription:
-        end = self.signal(event_type).disconnect
-        entry = HandlerSubscription(event_type, handler, next(self._order), end, options)
-        self.signal(event_type).connect(entry, weak=False)
-        return entry
 
     def _watch(self, event_type: type[Event], observer: Callable[[Any], Any], where: Filter | None) -> Subscription:
         lane = ObserverSubscription(
@@ -245,7 +224,7 @@ class EventBus:
     def _attach_marked(self, call: Callable[..., Any], mark: Mark, where: Filter | None) -> Subscription:
         if mark.observes:
             return self._watch(mark.event_type, call, where)
-        return self._subscribe(
+        return self._signals.subscribe(
             mark.event_type, call, {**mark.options, "where": _both(where, mark.options.get("where"))}
         )
 
@@ -263,73 +242,8 @@ class EventBus:
             for lane in lanes:
                 lane.put(seen)
 
-    def _on_connected(self, signal: Signal, receiver: Any, **_rest: Any) -> None:
-        self._raw_order[id(signal), identity(receiver)] = next(self._order)
-        self._plans.clear()
-
-    def _on_disconnected(self, signal: Signal, receiver: Any, **_rest: Any) -> None:
-        self._raw_order.pop((id(signal), identity(receiver)), None)
-        self._plans.clear()
-
-    def _handlers_of(self, kind: type[Event]) -> tuple[HandlerSubscription, ...]:
-        """Return the handlers of an event class and its bases in the order in which they run."""
-        if kind not in self._plans:
-            entries = [
-                self._as_handler(base, receiver)
-                for base in kind.__mro__
-                if base in self._signals
-                for receiver in self._signals[base].receivers_for(self)
-            ]
-            self._plans[kind] = tuple(sorted(entries, key=lambda entry: (-entry.priority, entry.order)))
-        return self._plans[kind]
-
-    def _as_handler(self, kind: type[Event], receiver: Callable[..., Any]) -> HandlerSubscription:
-        if isinstance(receiver, HandlerSubscription):
-            return receiver
-        order = self._raw_order.get((id(self._signals[kind]), identity(receiver)), 0)
-        return HandlerSubscription(kind, weak_call(receiver, self), order, lambda _: None, {"name": name_of(receiver)})
-
 
 def _both(first: Filter | None, second: Filter | None) -> Filter | None:
     if first is None or second is None:
         return first or second
     return lambda event: first(event) and second(event)
-
-
-async def _drain(subscriptions: Iterable[Subscription]) -> None:
-    async with create_task_group() as group:
-        for subscription in subscriptions:
-            group.start_soon(subscription.drained)
-
-
-@final
-class Attachment:
-    """The subscriptions of one attached object; cancel it, or use it as a context manager, to detach the object."""
-
-    def __init__(self, subscriptions: Iterable[Subscription], end: Callable[[], None]) -> None:
-        self.subscriptions = tuple(subscriptions)
-        self._end = end
-
-    def cancel(self) -> None:
-        """End every subscription of the object; twice is harmless."""
-        for subscription in self.subscriptions:
-            subscription.cancel()
-        self._end()
-
-    def names(self) -> list[str]:
-        """Return the name of each subscription with its event, such as ``Audit.on_event on Event``."""
-        return [f"{each.name} on {each.event_type.__name__}" for each in self.subscriptions]
-
-    async def detach(self) -> None:
-        """Do as ``cancel``, once observers have taken what is queued for them; they have five seconds."""
-        try:
-            with move_on_after(DETACH_DRAIN_S):
-                await _drain(self.subscriptions)
-        finally:
-            self.cancel()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_exc: object) -> None:
-        self.cancel()

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import Any, Literal, cast
 
-from eventinit.bus import Attachment, EventBus
+from eventinit.attachment import Attachment
+from eventinit.bus import EventBus
 from eventinit.config import HandlerConfig, LLMConfig
 from eventinit.dotted_path import import_dotted
 from eventinit.errors import ConstructorError, DottedPathError

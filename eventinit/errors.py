@@ -184,7 +184,9 @@ class ContextValueError(ContextError, TypeError, ValueError):
     def __init__(self, field: str, value: object, expected: str) -> None:
         self.field = field
         self.expected = expected
-        super().__init__(f"context.{field} takes {expected}, not {type(value).__name__} {value!r:.80}")
+        # Only text is shown: the values inside a list or dict may be secrets.
+        shown = f"{value!r:.80}" if isinstance(value, str) else f"a {type(value).__name__}"
+        super().__init__(f"context.{field} takes {expected}, not {shown}")
 
 
 class UnknownFieldError(ContextError, AttributeError):

@@ -29,7 +29,7 @@ LEAVES = frozenset(
     }
 )
 CONFIG = LEAVES | {"config", "config_file", "dotted_path", "section"}
-BUS = LEAVES | {"bus", "dispatch", "hooks", "marks", "observers", "receivers", "subscription"}
+BUS = LEAVES | {"attachment", "bus", "dispatch", "hooks", "marks", "observers", "receivers", "signals", "subscription"}
 CONTEXT = CONFIG | {"changes", "context"}
 EVENTS = CONTEXT | {"events"}
 PHASES = EVENTS | BUS | {"joining", "phases", "start"}
@@ -59,7 +59,7 @@ ALLOWED: dict[str, frozenset[str]] = {
 }
 """What each module or package of eventinit may import from it; a new one gets a row, or a name in a group."""
 
-BLINKER = {"bus"}
+BLINKER = {"bus", "signals"}
 ASYNCIO = {"backends", "background", "downloads"}
 HEAVY = ("ray", "vllm", "torch", "transformers", "huggingface_hub")
 
