@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import final
 
-from anyio import CancelScope, to_thread
+from anyio import CancelScope
 
 from eventinit.backends import real_backends
 from eventinit.background import BackgroundTasks
@@ -28,13 +28,15 @@ from eventinit.events import (
 from eventinit.joining import Awaited, in_child_task, together
 from eventinit.logs import log_event
 from eventinit.node import Node
+from eventinit.own_thread import OwnThread
 from eventinit.phases.arguments import check_argument_names
 from eventinit.phases.download import download
 from eventinit.phases.engine import start_engine
-from eventinit.phases.placement import place
+from eventinit.phases.placement import place, use_supplied
 from eventinit.ports import Backends, ClusterNode, RunningEngine
 from eventinit.start import Start
-from eventinit.undo import UndoList
+from eventinit.threads import GRACE_S, run_in_thread
+from eventinit.undo import Undo, UndoList
 
 RAY_STOP_DEADLINE_S = 30.0
 HOUSE_DEADLINE_S = 10.0
@@ -71,9 +73,8 @@ class NodeInitializer:
         try:
             self._node = await in_child_task(self._bring_up)
         except BaseException as error:
-            failures = await self._undo_everything()
-            if isinstance(error, EventInitError):
-                error.attach(failures)
+            with CancelScope(shield=True):
+                await in_child_task(partial(self._undo_everything, error))
             raise
         return self._node
 
@@ -95,7 +96,7 @@ class NodeInitializer:
         async with start.phase("initialization", timeout_s, "initialization_timeout_s") as phase:
             asked = await start.ask(PreInitialization)
             if phase.note_vetoes(asked):
-                _seal_what_is_skipped(start)
+                await _skip_to_the_engine(start)
             else:
                 await _prepare(start)
             engine = await start_engine(start)
@@ -104,7 +105,11 @@ class NodeInitializer:
 
     async def _open_house(self) -> None:
         """Open the bus and put the configuration's subscribers on it."""
-        subscribers = await to_thread.run_sync(load_subscribers, self._start.config)
+        # A constructor may start Ray, which lives no longer than the thread that started it.
+        thread = OwnThread("eventinit-subscribers")
+        self._house.push("thread of the subscribers", _ending(thread), deadline_s=HOUSE_DEADLINE_S)
+        load = partial(load_subscribers, self._start.config)
+        subscribers = await run_in_thread(load, name="load subscribers", patience_s=GRACE_S, thread=thread)
         await self._bus.open()
         self._house.push("event bus", self._bus.aclose, deadline_s=HOUSE_DEADLINE_S)
         for attachment in subscribers.attach(self._bus, self._is_mine):
@@ -141,12 +146,17 @@ class NodeInitializer:
         await start.notify(PostShutdown(start_id=start.id, context=start.context, outcome=outcome))
         await self._house.unwind()
 
-    async def _undo_everything(self) -> list[Exception]:
-        failures: list[Exception] = []
-        with CancelScope(shield=True):
-            failures += await in_child_task(self._start.undos.unwind)
-            failures += await in_child_task(self._house.unwind)
-        return failures
+    async def _undo_everything(self, error: BaseException) -> None:
+        failures = [*await self._start.undos.unwind(), *await self._house.unwind()]
+        if isinstance(error, EventInitError):
+            error.attach(failures)
+
+
+def _ending(thread: OwnThread) -> Undo:
+    async def end() -> None:
+        thread.end()
+
+    return end
 
 
 async def _prepare(start: Start) -> None:
@@ -161,10 +171,12 @@ async def _warm_up(start: Start) -> None:
         await check_argument_names(start)
 
 
-def _seal_what_is_skipped(start: Start) -> None:
+async def _skip_to_the_engine(start: Start) -> None:
     """Fix the fields whose phases do not run, so that setting them later is not silently ignored."""
     skipped = ("local_node_download_model", "worker_node_download_model", "placement_group")
     seal(start.context, *skipped, phase="vetoed initialization")
+    if start.context.placement_group is not None:
+        await use_supplied(start)
 
 
 @asynccontextmanager

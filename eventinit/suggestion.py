@@ -3,6 +3,9 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+SHOWN = 20
+"""How many names an error lists at most."""
+
 
 def nearest(name: str, names: Iterable[str], *, cutoff: float = 0.6) -> str | None:
     """Return the most similar of ``names``, or None when none is similar enough (``cutoff`` from 0 to 1)."""
@@ -13,4 +16,7 @@ def did_you_mean(name: str, names: Iterable[str]) -> str:
     """Return the end of a message about an unknown name: the nearest right one, or all of them."""
     known = sorted(names)
     best = nearest(name, known)
-    return f"did you mean {best!r}?" if best else f"known are {', '.join(known)}"
+    if best:
+        return f"did you mean {best!r}?"
+    more = ", …" if len(known) > SHOWN else ""
+    return f"known are {', '.join(known[:SHOWN])}{more}"

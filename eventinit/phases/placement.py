@@ -25,7 +25,7 @@ async def place(start: Start, placed: Awaited[Sequence[ClusterNode]]) -> None:
         vetoed = phase.note_vetoes(asked)
         if start.context.placement_group is not None:
             phase.status = "vetoed" if vetoed else "supplied"
-            await check_supplied(start)
+            await use_supplied(start)
         elif not vetoed:
             await start.cluster.ensure_running()
             await reserve(start, phase, worker_count(engine_arguments(start)))
@@ -33,14 +33,15 @@ async def place(start: Start, placed: Awaited[Sequence[ClusterNode]]) -> None:
     placed.set(await nodes_of_group(start))
 
 
-async def check_supplied(start: Start) -> None:
-    """Refuse a placement group of a handler's that is none, or is gone.
+async def use_supplied(start: Start) -> None:
+    """Wait until the placement group of a handler is ready.
 
     Raises:
         PlacementError: It is no living placement group.
     """
     await start.cluster.ensure_running()
     await start.cluster.placement_of(start.context.placement_group)
+    await start.cluster.wait_until_ready(start.context.placement_group)
 
 
 async def reserve(start: Start, phase: PhaseRun, workers: int) -> None:

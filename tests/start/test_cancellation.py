@@ -72,6 +72,34 @@ async def test_a_plain_asyncio_cancel_leaves_nothing(where: str, fakes: Fakes, c
 
 
 @pytest.mark.asyncio
+async def test_a_second_cancel_during_the_undo_does_not_cut_it_short(
+    bus: EventBus, fakes: Fakes, config: LLMConfig
+) -> None:
+    undoing, go_on = asyncio.Event(), asyncio.Event()
+
+    class Slow(type(fakes.cluster)):  # type: ignore[misc]
+        async def remove_group(self, group: object) -> None:
+            undoing.set()
+            await go_on.wait()
+            await super().remove_group(group)
+
+    fakes.cluster, fakes.engine.seconds = Slow(), 3600.0
+    begun = asyncio.Event()
+    bus.on(PreEngineInit, lambda _event: begun.set())
+    task = asyncio.create_task(NodeInitializer(config, bus, backends=fakes.backends()).start())
+    await begun.wait()
+    task.cancel()
+    await undoing.wait()
+    task.cancel()
+    await asyncio.sleep(0)
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert fakes.left_behind() == []
+    assert not bus.is_open
+
+
+@pytest.mark.asyncio
 async def test_asyncio_timeout_ends_a_start(fakes: Fakes, config: LLMConfig) -> None:
     fakes.engine.seconds = 3600.0
     with pytest.raises(TimeoutError):

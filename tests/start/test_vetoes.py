@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from eventinit import EventBus, LLMConfig, Veto, initialize_node
-from eventinit.errors import ContextSealedError, HandlerError, PlacementError
+from eventinit.errors import ContextSealedError, HandlerError, PhaseTimeoutError, PlacementError
 from eventinit.events import (
     PostDownload,
     PostInitialization,
@@ -101,6 +101,22 @@ async def test_a_supplied_group_that_is_none_is_refused(bus: EventBus, fakes: Fa
         async with initialize_node(config, bus=bus, backends=fakes.backends()):
             pass
     assert fakes.left_behind() == []
+
+
+@pytest.mark.parametrize("event_type", [PreInitialization, PrePlacementGroup])
+async def test_a_supplied_group_is_waited_for(event_type: type[Any], bus: EventBus, fakes: Fakes) -> None:
+    """Until it is ready nobody knows its nodes, which may have to fetch the model."""
+    fakes.cluster.ready_after_s = None
+
+    @bus.on(event_type)
+    def supply(event: Any) -> bool:
+        event.context.placement_group = FakeGroup([{"CPU": 1.0}])
+        return False
+
+    config = LLMConfig(model_id="tiny", placement_timeout_s=0.05, initialization_timeout_s=0.1)
+    with pytest.raises(PhaseTimeoutError):
+        async with initialize_node(config, bus=bus, backends=fakes.backends()):
+            pytest.fail("the group never becomes ready")
 
 
 LATE: list[tuple[type[Any], Callable[[Any], None], str]] = [
