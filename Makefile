@@ -8,6 +8,7 @@ CPU_INDEX := https://download.pytorch.org/whl/cpu
 EXTRAS := cpu,demo,dev
 
 .PHONY: install demo test lint types pytest clean
+.NOTPARALLEL:
 
 install: $(INSTALLED)
 

@@ -1,12 +1,15 @@
 """Marks on methods and functions, which ``bus.attach`` and a configuration's ``handlers`` read."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
-from typing import Any, TypeVar, Unpack, cast
+from typing import Any, Protocol, TypeVar, Unpack, cast, overload
 
-from eventinit.event import Event
-from eventinit.subscription import HandlerOptions, check_event_type
+from eventinit.event import Event, VetoableEvent
+from eventinit.subscription import HandlerOptions, VetoResult, check_event_type
 
+E = TypeVar("E", bound=Event)
+E_co = TypeVar("E_co", bound=Event, covariant=True)
+V = TypeVar("V", bound=VetoableEvent)
 F = TypeVar("F", bound=Callable[..., Any])
 
 _MARKS = "__eventinit_marks__"
@@ -21,10 +24,42 @@ class Mark:
     options: HandlerOptions = field(default_factory=HandlerOptions)
 
 
-def handles(event_type: type[Event], **options: Unpack[HandlerOptions]) -> Callable[[F], F]:
+class HandlerMark(Protocol[E_co]):
+    """Marks the method or function below it and returns it; its arguments stay open, so that marks can be stacked."""
+
+    @overload
+    def __call__(
+        self, handler: Callable[[Any, E_co], Awaitable[None]] | Callable[[E_co], Awaitable[None]], /
+    ) -> Callable[..., Coroutine[Any, Any, None]]: ...
+    @overload
+    def __call__(self, handler: Callable[[Any, E_co], None] | Callable[[E_co], None], /) -> Callable[..., None]: ...
+
+
+class VetoingHandlerMark(Protocol[E_co]):
+    """Marks the method or function below it, which may veto, and returns it."""
+
+    @overload
+    def __call__(
+        self, handler: Callable[[Any, E_co], Awaitable[VetoResult]] | Callable[[E_co], Awaitable[VetoResult]], /
+    ) -> Callable[..., Coroutine[Any, Any, VetoResult]]: ...
+    @overload
+    def __call__(
+        self, handler: Callable[[Any, E_co], VetoResult] | Callable[[E_co], VetoResult], /
+    ) -> Callable[..., VetoResult]: ...
+
+
+@overload
+def handles(event_type: type[V], **options: Unpack[HandlerOptions]) -> VetoingHandlerMark[V]: ...  # type: ignore[overload-overlap]
+@overload
+def handles(event_type: type[E], **options: Unpack[HandlerOptions]) -> HandlerMark[E]: ...
+def handles(event_type: type[Event], **options: Unpack[HandlerOptions]) -> Any:
     """Mark a method or function as a handler of an event; several marks on one are allowed."""
     check_event_type(event_type)
-    return lambda function: _mark(function, Mark(event_type, observes=False, options=options))
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        return _mark(function, Mark(event_type, observes=False, options=options))
+
+    return decorate
 
 
 def observes(event_type: type[Event]) -> Callable[[F], F]:

@@ -143,7 +143,7 @@ def end_uncounted(starter: object, before: Environment) -> None:
 def _start(address: str | None, given_up: threading.Event) -> None:
     ray = load_ray()
     target = {"address": address} if address else _embedded_options()
-    with process_environment({}, given_up=given_up), _quiet():
+    with process_environment({}, given_up=given_up), _quiet(), _signals_left_alone(ray):
         try:
             ray.init(**target, configure_logging=False, log_to_driver=False)
         except BaseException:
@@ -164,6 +164,21 @@ def _embedded_options() -> dict[str, Any]:
 def _shut_down() -> None:
     with process_environment({}):
         load_ray().shutdown(wait_for_processes=True)
+
+
+@contextmanager
+def _signals_left_alone(ray: Any) -> Generator[None]:
+    """Keep Ray's core from taking over SIGTERM beneath Python's handlers, which would abort the program.
+
+    The constant is private; its public form is an environment variable that counts only before Ray is first imported.
+    """
+    constants = ray._private.ray_constants
+    before = constants.RAY_DISABLE_FAILURE_SIGNAL_HANDLER
+    constants.RAY_DISABLE_FAILURE_SIGNAL_HANDLER = True
+    try:
+        yield
+    finally:
+        constants.RAY_DISABLE_FAILURE_SIGNAL_HANDLER = before
 
 
 @contextmanager

@@ -35,6 +35,12 @@ def files(folder: Path) -> dict[str, bytes]:
     return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
+@pytest.fixture(autouse=True)
+def online(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the Hub be asked: huggingface_hub reads ``HF_HUB_OFFLINE`` once, and other tests set it for their engines."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+
+
 @pytest.fixture
 def hub() -> Iterator[HubState]:
     with hub_server() as state:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from eventinit import Event, EventBus, LLMConfig, NodeInitializationContext, Veto
+from eventinit import Event, EventBus, LLMConfig, NodeInitializationContext, Veto, handles
 from eventinit.events import PostDownload, PreDownload, PreEngineInit
 
 bus = EventBus()
@@ -127,3 +127,20 @@ async def uses(context: NodeInitializationContext) -> None:
     context.runtime_env = None  # error
     context.worker_node_downlod_model = "NONE"  # error
     LLMConfig(modelid="m")  # error
+
+
+class Listener:
+    @handles(PreDownload)  # error
+    async def of_another(self, event: PreEngineInit) -> None: ...
+
+    @handles(PreEngineInit)  # error
+    async def veto(self, event: PreEngineInit) -> Veto:
+        return Veto("no")
+
+    @handles(PreEngineInit)  # error
+    def veto_at_once(self, event: PreEngineInit) -> Veto:
+        return Veto("no")
+
+
+@handles(PreEngineInit)  # error
+def marked(event: PreDownload) -> None: ...
