@@ -137,6 +137,13 @@ class NodeInitializationContext:
         """Every change so far, oldest first."""
         return tuple(self._journal.changes)
 
+    def changed_by(self, path: str) -> tuple[Change, ...]:
+        """Return the changes of a field or of a key in it, such as ``extra_init_kwargs.max_model_len``, oldest first.
+
+        The last one is the one that counts. A path covers everything below it.
+        """
+        return tuple(change for change in self.changes if f"{change.path}.".startswith(f"{path}."))
+
     def __repr__(self) -> str:
         return f"<NodeInitializationContext of {self.llm_config.model_id!r}, {len(self.changes)} changes>"
 

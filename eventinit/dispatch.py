@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from anyio import move_on_after
+
 from eventinit.author import Author, current_author
 from eventinit.errors import HandlerError
 from eventinit.event import Event
@@ -60,13 +62,15 @@ async def dispatch(event: Event, handlers: Sequence[HandlerSubscription]) -> Out
         HandlerError: The first failure, with the others attached.
     """
     tally = _Tally()
-    call = _call_audited if event.audited else _call
+    call = _call_audited if event.audited else _call_in_time
     for handler in handlers:
         if not handler.live:
             continue
         try:
             if handler.where is not None and not handler.where(event):
                 continue
+            if handler.once:
+                handler.cancel()
             result = await call(handler, event, tally)
             if result is not None:
                 _note_result(handler, event, result, tally)
@@ -77,7 +81,15 @@ async def dispatch(event: Event, handlers: Sequence[HandlerSubscription]) -> Out
     return Outcome(tuple(tally.vetoes), tuple(tally.logged), tuple(tally.durations))
 
 
-async def _call(handler: HandlerSubscription, event: Event, _tally: _Tally) -> Any:
+async def _call_in_time(handler: HandlerSubscription, event: Event, _tally: _Tally) -> Any:
+    if handler.timeout is None:
+        return await _call(handler, event)
+    with move_on_after(handler.timeout):
+        return await _call(handler, event)
+    raise TimeoutError(f"took longer than its timeout of {handler.timeout:g} s")
+
+
+async def _call(handler: HandlerSubscription, event: Event) -> Any:
     if handler.thread:
         return await run_in_thread(partial(handler.call, event), name=handler.name, patience_s=GRACE_S)
     result = handler.call(event)
@@ -90,7 +102,7 @@ async def _call_audited(handler: HandlerSubscription, event: Event, tally: _Tall
     token = current_author.set(Author(handler.name, type(event).__name__))
     started = time.perf_counter()
     try:
-        return await _call(handler, event, tally)
+        return await _call_in_time(handler, event, tally)
     finally:
         seconds = time.perf_counter() - started
         current_author.reset(token)

@@ -19,6 +19,8 @@ class HandlerOptions(TypedDict, total=False):
 
     Attributes:
         priority: Higher ones run first; 0 by default. Handlers of one priority run in the order of subscription.
+        once: Cancel the subscription when its first event comes.
+        timeout: How many seconds the handler may take; an async one, or a plain one with ``thread``.
         thread: Run a plain function in a worker thread, with the emitter's contextvars.
         on_error: ``raise`` fails the emit (the default); ``log`` logs the failure and goes on.
         where: Called with the event; the handler is skipped when it returns False.
@@ -26,6 +28,8 @@ class HandlerOptions(TypedDict, total=False):
     """
 
     priority: int
+    once: bool
+    timeout: float
     thread: bool
     on_error: Literal["raise", "log"]
     where: Callable[[Any], bool] | None
@@ -87,9 +91,11 @@ class HandlerSubscription(Subscription):
         "call",
         "is_async",
         "on_error",
+        "once",
         "order",
         "priority",
         "thread",
+        "timeout",
         "warned",
         "where",
     )
@@ -108,6 +114,8 @@ class HandlerSubscription(Subscription):
         self.call = call
         self.order = order
         self.priority = options.get("priority", 0)
+        self.once = options.get("once", False)
+        self.timeout = options.get("timeout")
         self.thread = options.get("thread", False)
         self.on_error = options.get("on_error", "raise")
         self.where = options.get("where")
@@ -115,6 +123,8 @@ class HandlerSubscription(Subscription):
         self.warned = False
         if self.thread and self.is_async:
             raise SubscriptionError(f"{self.name} is async and cannot run in a thread; leave thread=True out")
+        if self.timeout is not None and not (self.thread or self.is_async):
+            raise SubscriptionError(f"{self.name} is a plain function and cannot be timed out; add thread=True")
 
     def __call__(self, _sender: object, *, event: Event) -> Any:
         """Take part in a raw ``signal.send`` like any blinker receiver."""

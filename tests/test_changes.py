@@ -270,3 +270,13 @@ async def test_after_a_nested_emit_the_outer_handler_is_the_author_again() -> No
     context.custom_data["x"] = 4
     assert [change.handler for change in context.changes[:3]] == ["outer", "inner", "outer"]
     assert context.changes[3].handler not in {"outer", "inner"}
+
+
+def test_changed_by_tells_the_changes_of_a_key_and_of_what_is_below_it() -> None:
+    context = NodeInitializationContext(LLMConfig(model_id="m"))
+    context.extra_init_kwargs["a"] = 1
+    context.extra_init_kwargs["ab"] = 1
+    context.extra_init_kwargs["a"] = {"b": 2}
+    assert [change.new for change in context.changed_by("extra_init_kwargs.a")] == [1, {"b": 2}]
+    assert len(context.changed_by("extra_init_kwargs")) == 3
+    assert context.changed_by("custom_data") == ()
