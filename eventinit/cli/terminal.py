@@ -18,6 +18,7 @@ class Terminal:
     def __init__(self) -> None:
         self._began = time.monotonic()
         self._last_progress = -1.0
+        self._placing = False
 
     def show(self, event: StartEvent) -> None:
         """Write what an event tells."""
@@ -29,8 +30,10 @@ class Terminal:
             case EngineDied():
                 self._line("engine", f"has ended: {event.reason}")
             case PostEvent():
+                self._placing = self._placing and event.phase != "placement_group"
                 self._line(event.phase or "", _how_it_ended(event))
             case LifecycleEvent():
+                self._placing = self._placing or event.phase == "placement_group"
                 self._line(event.phase or "", "begins")
             case _:
                 self._line(event.phase or "", type(event).__name__)
@@ -57,6 +60,8 @@ class Terminal:
         rate = event.bytes_per_second / MEGABYTE
         files = f"{event.files_done} of {event.files_total} files"
         self._line("download", f"{share:3d} %  {done:.0f} of {total:.0f} MB  {files}  {rate:.0f} MB/s")
+        if over and self._placing:
+            self._line("download", "this node is done; the group says which others need the files")
 
     def _line(self, phase: str, text: str) -> None:
         self.say(f"{time.monotonic() - self._began:7.2f} s  {phase:<16} {text}")

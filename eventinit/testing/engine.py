@@ -47,8 +47,8 @@ class FakeEngine:
         """The engine itself."""
         return self
 
-    async def generate(self, prompt: str, sampling_params: Any = None, request_id: str = "0") -> AsyncIterator[Any]:
-        """Yield outputs in the shape of vLLM's: ``output.outputs[0].text``."""
+    async def generate(self, prompt: str, sampling_params: Any, request_id: str) -> AsyncIterator[Any]:
+        """Yield outputs in the shape of vLLM's, ``output.outputs[0].text``; the parameters may be None here."""
         words = prompt.split(" ")
         for count in range(1, len(words) + 1):
             await checkpoint()
