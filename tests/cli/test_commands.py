@@ -126,9 +126,23 @@ def test_a_missing_file_is_named(folder: Path, capsys: pytest.CaptureFixture[str
     assert "nowhere.yaml: there is no such file" in capsys.readouterr().err
 
 
-def test_debug_shows_the_traceback(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--debug", "check", "nowhere.yaml"]) == 1
+@pytest.mark.parametrize("words", [["--debug", "check", "nowhere.yaml"], ["check", "nowhere.yaml", "--debug"]])
+def test_debug_shows_the_traceback(words: list[str], folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It may stand before or after the command."""
+    assert main(words) == 1
     assert "Traceback" in capsys.readouterr().err
+
+
+def test_check_looks_for_a_local_model_folder(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", write(folder, "model_id: m\nmodel_source: ./no-such-model")]) == 1
+    assert "./no-such-model: no such folder; set model_source" in capsys.readouterr().err
+
+
+def test_an_unknown_key_that_is_like_no_other_gets_a_list_of_the_known_ones(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["check", write(folder, "model_id: m\nzzzz: 1")]) == 1
+    assert "unknown key 'zzzz'; known are callback_class, " in capsys.readouterr().err
 
 
 def test_a_variable_overrides_the_file(

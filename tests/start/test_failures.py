@@ -1,5 +1,6 @@
 """A start that fails: one typed error, each phase paired, and nothing left behind."""
 
+import multiprocessing
 import pickle
 from collections.abc import Callable
 from typing import Any
@@ -31,14 +32,9 @@ from eventinit.errors import (
 )
 from eventinit.events import (
     CATALOGUE,
-    DownloadProgress,
     EngineDied,
     PhaseFailed,
-    PostDownload,
-    PostEngineInit,
-    PostInitialization,
-    PostPlacementGroup,
-    PreDownload,
+    PostShutdown,
     PreEngineInit,
     PreInitialization,
     PrePlacementGroup,
@@ -126,17 +122,7 @@ async def test_when_both_branches_fail_the_first_error_has_the_other_attached(
     assert [type(other) for other in error.also] == [StubbornError]
 
 
-BEFORE_HANDING_OUT: list[type[Event]] = [
-    PreInitialization,
-    PreDownload,
-    DownloadProgress,
-    PostDownload,
-    PrePlacementGroup,
-    PostPlacementGroup,
-    PreEngineInit,
-    PostEngineInit,
-    PostInitialization,
-]
+BEFORE_HANDING_OUT = [kind for kind in CATALOGUE if kind not in {PhaseFailed, EngineDied, PreShutdown, PostShutdown}]
 
 
 @pytest.mark.parametrize("event_type", BEFORE_HANDING_OUT)
@@ -192,6 +178,16 @@ async def test_an_unknown_engine_argument_ends_the_download(key: str, bus: Event
     assert "'max_modle_len'" in str(error)
     assert "'max_model_len'" in str(error)
     assert key in str(error)
+
+
+async def test_an_unknown_engine_argument_that_is_like_no_other_gets_a_list_of_bearable_length(
+    bus: EventBus, fakes: Fakes
+) -> None:
+    """vLLM has some two hundred."""
+    fakes.engine.known |= {f"argument_{number}" for number in range(200)}
+    error = await start_and_fail(LLMConfig(model_id="tiny", engine_kwargs={"qqqq": 1}), bus, fakes)
+    assert str(error).endswith(", …")
+    assert len(str(error)) < 500
 
 
 async def test_a_group_that_can_never_fit_is_refused_at_once(bus: EventBus, fakes: Fakes) -> None:
@@ -298,6 +294,15 @@ async def test_start_twice_is_an_error_and_aclose_twice_is_none(fakes: Fakes, co
     await initializer.aclose()
     await initializer.aclose()
     assert fakes.left_behind() == []
+
+
+async def test_a_process_that_vllm_started_starts_no_node_of_its_own(
+    fakes: Fakes, config: LLMConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While such a process imports the main module, multiprocessing marks it so."""
+    monkeypatch.setattr(multiprocessing.current_process(), "_inheriting", True, raising=False)
+    with pytest.raises(LifecycleError, match="if __name__ == '__main__':"):
+        await NodeInitializer(config, backends=fakes.backends()).start()
 
 
 async def test_a_closed_node_has_no_engine(fakes: Fakes, config: LLMConfig) -> None:
