@@ -2,7 +2,7 @@
 
 from eventinit.attachment import Attachment
 from eventinit.bus import EventBus
-from eventinit.changes import ABSENT, Change
+from eventinit.change import ABSENT, Change
 from eventinit.config import HandlerConfig, LLMConfig, PlacementGroupConfig
 from eventinit.context import NodeInitializationContext
 from eventinit.dispatch import Outcome

@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, cast, final, overload
 
 from eventinit.author import Author, current_author
-from eventinit.changes import Change, Journal, detach, owned
+from eventinit.change import Change
 from eventinit.config import LLMConfig
 from eventinit.errors import ContextSealedError, ContextValueError, UnknownFieldError
 from eventinit.frozen import thaw
+from eventinit.journal import Journal, detach, owned
 from eventinit.ports import DOWNLOAD_MODES, DownloadMode, DownloadResult
 
 T = TypeVar("T")

@@ -14,6 +14,7 @@ LEAVES = frozenset(
     {
         "author",
         "background",
+        "change",
         "errors",
         "event",
         "frozen",
@@ -30,7 +31,7 @@ LEAVES = frozenset(
 )
 CONFIG = LEAVES | {"config", "config_file", "dotted_path", "section"}
 BUS = LEAVES | {"attachment", "bus", "dispatch", "hooks", "marks", "observers", "receivers", "signals", "subscription"}
-CONTEXT = CONFIG | {"changes", "context"}
+CONTEXT = CONFIG | {"context", "journal"}
 EVENTS = CONTEXT | {"events"}
 PHASES = EVENTS | BUS | {"joining", "phases", "start"}
 INITIALIZER = PHASES | {"backends", "callback", "initializer", "node"}

@@ -1,0 +1,48 @@
+"""What one change of the context is: the value that the journal and the outcome of an emit list."""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Final
+
+
+class Absent(Enum):
+    """The old value of a key that was not there, or the new one of a key that was removed."""
+
+    ABSENT = "absent"
+
+    def __repr__(self) -> str:
+        return self.value
+
+
+ABSENT: Final = Absent.ABSENT
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One change of the context; secrets in it are replaced when it is recorded.
+
+    Attributes:
+        field: The field of the context.
+        key: The path of keys inside a dict field; empty when the field itself was set.
+        old: What was there, or ``ABSENT``.
+        new: What is there now, or ``ABSENT``.
+        handler: Who changed it.
+        event: The event it was handling.
+        at: When, in seconds since the epoch.
+    """
+
+    field: str
+    key: tuple[str, ...]
+    old: Any
+    new: Any
+    handler: str
+    event: str
+    at: float
+
+    @property
+    def path(self) -> str:
+        """The field and key as one dotted name, such as ``extra_init_kwargs.max_model_len``."""
+        return ".".join((self.field, *self.key))
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.old!r} -> {self.new!r} by {self.handler} on {self.event}"
