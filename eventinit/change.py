@@ -1,4 +1,4 @@
-"""What one change of the context is: the value that the journal and the outcome of an emit list."""
+"""What one change of the context is, and one that takes another's place."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -46,3 +46,18 @@ class Change:
 
     def __str__(self) -> str:
         return f"{self.path}: {self.old!r} -> {self.new!r} by {self.handler} on {self.event}"
+
+
+@dataclass(frozen=True, slots=True)
+class Override:
+    """Two handlers have written the same key of the context: the value of the second stands.
+
+    Attributes:
+        path: The field and key as one dotted name.
+        first: The change that no longer counts, or no longer in this key.
+        then: The change of another handler that took its place.
+    """
+
+    path: str
+    first: Change
+    then: Change

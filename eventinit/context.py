@@ -7,16 +7,16 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, cast, final, overload
 
 from eventinit.author import Author, current_author
-from eventinit.change import Change
+from eventinit.change import Change, Override
 from eventinit.config import LLMConfig
 from eventinit.errors import ContextSealedError, ContextValueError, UnknownFieldError
 from eventinit.frozen import thaw
 from eventinit.journal import Journal, detach, owned
 from eventinit.ports import DOWNLOAD_MODES, DownloadMode, DownloadResult
+from eventinit.writers import LastWriters
 
 T = TypeVar("T")
 
-_SYSTEM = Author("eventinit", "the start")
 _BY_SYSTEM = ("it is set by the system", "handlers only read it")
 
 
@@ -138,6 +138,11 @@ class NodeInitializationContext:
         """Every change so far, oldest first."""
         return tuple(self._journal.changes)
 
+    @property
+    def overrides(self) -> tuple[Override, ...]:
+        """Every change so far that took the place of another handler's, oldest first."""
+        return tuple(self._journal.writers.overrides)
+
     def changed_by(self, path: str) -> tuple[Change, ...]:
         """Return the changes of a field or of a key in it, such as ``extra_init_kwargs.max_model_len``, oldest first.
 
@@ -165,7 +170,7 @@ def seal(context: NodeInitializationContext, *names: str, phase: str) -> None:
 
 def set_by_system(context: NodeInitializationContext, name: str, value: object) -> None:
     """Set a field in the name of the start itself, sealed or not."""
-    token = current_author.set(_SYSTEM)
+    token = current_author.set(Author("eventinit", "the start", competes=False))
     _replace(context, name, value)
     current_author.reset(token)
 
@@ -174,6 +179,8 @@ def read_only(context: NodeInitializationContext) -> NodeInitializationContext:
     """Return a copy of a context as it is now, in which nothing can be changed."""
     copy = NodeInitializationContext.__new__(NodeInitializationContext)
     reason = ("observers get a read-only copy", "use a handler (bus.on) to change the context")
-    journal = Journal(list(context._journal.changes), dict.fromkeys(context._values, reason))
+    original = context._journal
+    sealed: dict[str, tuple[str, str]] = dict.fromkeys(context._values, reason)
+    journal = Journal(list(original.changes), sealed, LastWriters(original.writers.overrides))
     copy._fill(context._values, journal)
     return copy

@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
+from types import MethodType
 from typing import Any, final
 
 from anyio import Lock, get_cancelled_exc_class
@@ -78,15 +79,16 @@ def _handler(
 ) -> Callable[[Event], Awaitable[Any]]:
     runs_on_loop = is_async(method)
 
-    async def call(event: Event) -> Any:
-        async with _lock_of(instance):
+    async def call(owner: object, event: Event) -> Any:
+        async with _lock_of(owner):
             argument = event.hook_argument()
             if runs_on_loop:
                 return await method(argument)
             result = await threads.run(partial(method, argument), label)
             return await result if inspect.isawaitable(result) else result
 
-    return call
+    # A method of the object, as any bound method is, so that whoever calls it sees whose it is.
+    return MethodType(call, instance)
 
 
 def _lock_of(instance: object) -> Lock:

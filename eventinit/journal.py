@@ -10,6 +10,7 @@ from eventinit.change import ABSENT, Change
 from eventinit.errors import ContextSealedError
 from eventinit.frozen import copied, thaw
 from eventinit.redaction import HIDDEN, is_secret, redact
+from eventinit.writers import LastWriters
 
 
 @dataclass(slots=True)
@@ -18,6 +19,7 @@ class Journal:
 
     changes: list[Change] = field(default_factory=list[Change])
     sealed: dict[str, tuple[str, str]] = field(default_factory=dict[str, tuple[str, str]])
+    writers: LastWriters = field(default_factory=LastWriters)
 
     def guard(self, name: str) -> None:
         """Refuse a write to a sealed field, or by a handler that nobody waits for any more."""
@@ -34,6 +36,9 @@ class Journal:
         handler, event = (author.handler, author.event) if author else ("code outside a handler", "no event")
         change = Change(path[0], path[1:], _shown(path, old), _shown(path, new), handler, event, time.time())
         self.changes.append(change)
+        if author is not None:
+            author.changes.append(change)
+        self.writers.note(path, old, change, author)
 
     def record_difference(self, path: tuple[str, ...], old: Any, new: Any) -> None:
         """Add what changed between two values, key by key where both are dicts."""
@@ -43,7 +48,7 @@ class Journal:
             return
         before, after = cast("dict[str, Any]", old), cast("dict[str, Any]", new)
         for key in [*before, *(key for key in after if key not in before)]:
-            self.record_difference((*path, key), before.get(key, ABSENT), after.get(key, ABSENT))
+            self.record_difference((*path, str(key)), before.get(key, ABSENT), after.get(key, ABSENT))
 
 
 def _is_same(old: Any, new: Any) -> bool:

@@ -31,7 +31,7 @@ LEAVES = frozenset(
 )
 CONFIG = LEAVES | {"config", "config_file", "dotted_path", "section"}
 BUS = LEAVES | {"attachment", "bus", "dispatch", "hooks", "marks", "observers", "receivers", "signals", "subscription"}
-CONTEXT = CONFIG | {"context", "journal"}
+CONTEXT = CONFIG | {"context", "journal", "writers"}
 EVENTS = CONTEXT | {"events"}
 PHASES = EVENTS | BUS | {"joining", "phases", "start"}
 INITIALIZER = PHASES | {"backends", "callback", "initializer", "node"}

@@ -6,6 +6,7 @@ import anyio
 import pytest
 
 from eventinit import ABSENT, Change, EventBus, LLMConfig, NodeInitializationContext, initialize_node
+from eventinit.author import Author, current_author
 from eventinit.events import PreDownload, PreEngineInit, PrePlacementGroup
 from eventinit.testing import Fakes
 
@@ -280,3 +281,75 @@ def test_changed_by_tells_the_changes_of_a_key_and_of_what_is_below_it() -> None
     assert [change.new for change in context.changed_by("extra_init_kwargs.a")] == [1, {"b": 2}]
     assert len(context.changed_by("extra_init_kwargs")) == 3
     assert context.changed_by("custom_data") == ()
+
+
+@pytest.mark.anyio
+async def test_changed_by_follows_a_key_through_every_way_in_which_handlers_write_it(
+    context: NodeInitializationContext,
+) -> None:
+    bus = EventBus()
+
+    @bus.on(PreDownload)
+    def sets_the_key(event: PreDownload) -> None:
+        event.context.extra_init_kwargs["gpu_memory_utilization"] = 0.9
+
+    @bus.on(PrePlacementGroup)
+    def sets_the_dict(event: PrePlacementGroup) -> None:
+        event.context.extra_init_kwargs = {"gpu_memory_utilization": 0.8, "hf_overrides": {"rope": {"factor": 2}}}
+
+    @bus.on(PreEngineInit)
+    def sets_a_nested_key(event: PreEngineInit) -> None:
+        event.context.extra_init_kwargs["hf_overrides"]["rope"]["factor"] = 4
+        del event.context.extra_init_kwargs["gpu_memory_utilization"]
+
+    for event in (PreDownload, PrePlacementGroup, PreEngineInit):
+        await bus.emit(event(context=context))
+    assert [(change.handler, change.new) for change in context.changed_by("extra_init_kwargs.hf_overrides")] == [
+        ("sets_the_dict", {"rope": {"factor": 2}}),
+        ("sets_a_nested_key", 4),
+    ]
+    assert [
+        (change.handler, change.new) for change in context.changed_by("extra_init_kwargs.gpu_memory_utilization")
+    ] == [
+        ("sets_the_key", 0.9),
+        ("sets_the_dict", 0.8),
+        ("sets_a_nested_key", ABSENT),
+    ]
+    [change] = context.changed_by("extra_init_kwargs.hf_overrides.rope.factor")
+    assert (change.old, change.new, change.handler) == (2, 4, "sets_a_nested_key")
+
+
+def test_keys_that_are_no_text_are_named_by_their_text(context: NodeInitializationContext) -> None:
+    context.custom_data = {"ports": {8000: "free"}}
+    context.custom_data = {"ports": {8000: "taken"}}
+    context.custom_data["ports"][8000] = "free"
+    assert listed(context)[1:] == [
+        ("custom_data.ports.8000", "free", "taken"),
+        ("custom_data.ports.8000", "taken", "free"),
+    ]
+
+
+@pytest.mark.anyio
+async def test_each_call_of_a_handler_knows_what_it_has_changed() -> None:
+    """What a nested emit's handlers change is theirs."""
+    bus = EventBus()
+    context = NodeInitializationContext(LLMConfig(model_id="m"))
+    authors: list[Author | None] = []
+
+    @bus.on(PreDownload)
+    async def outer(event: PreDownload) -> None:
+        event.context.custom_data["x"] = 1
+        await bus.emit(PrePlacementGroup(context=event.context))
+        event.context.custom_data["y"] = {"z": 1}
+        authors.append(current_author.get())
+
+    @bus.on(PrePlacementGroup, thread=True)
+    def inner(event: PrePlacementGroup) -> None:
+        event.context.custom_data["x"] = 2
+        authors.append(current_author.get())
+
+    await bus.emit(PreDownload(context=context))
+    await bus.emit(PreDownload(context=context))
+    changed = [[(change.path, change.new) for change in author.changes] for author in authors if author]
+    assert changed[:2] == [[("custom_data.x", 2)], [("custom_data.x", 1), ("custom_data.y", {"z": 1})]]
+    assert changed[2:] == [[("custom_data.x", 2)], [("custom_data.x", 1)]]
