@@ -48,6 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     starts = commands.add_parser("run", parents=[everywhere], help="start a node and show how it goes")
     starts.add_argument("config", type=Path, metavar="CONFIG", help="a YAML file with the fields of LLMConfig")
     starts.add_argument("--prompt", metavar="TEXT", help="print the answer to this and stop; else run until Ctrl-C")
+    starts.add_argument("--explain", action="store_true", help="show who changed, overrode or vetoed what")
     starts.set_defaults(command=_run)
 
     told = "show what a configuration would do, and start nothing"
@@ -62,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(words: argparse.Namespace) -> int:
-    return run(words.config, words.prompt)
+    return run(words.config, words.prompt, explain=words.explain)
 
 
 def _check(words: argparse.Namespace) -> int:

@@ -91,7 +91,7 @@ def run(folder: Path, command: Callable[..., list[str]], environment: dict[str, 
 
 
 def test_a_start_through_a_callback_class_answers(run: Run) -> None:
-    done = run("--prompt", "the quick", callback_class="site_rules.Rules", callback_kwargs={"length": 64})
+    done = run("--prompt", "the quick", "--explain", callback_class="site_rules.Rules", callback_kwargs={"length": 64})
     assert done.returncode == 0, done.stderr[-3000:]
     *hooks, answer = done.stdout.splitlines()
     assert hooks == ["HOOK pre_download True", "HOOK post_download 6", "HOOK changes ['Rules.on_pre_engine_init']"]
@@ -99,6 +99,12 @@ def test_a_start_through_a_callback_class_answers(run: Run) -> None:
     for part in ("initialization", "download", "placement_group", "engine_init", "100 %", "ran at the same time for"):
         assert part in done.stderr
     assert "Traceback" not in done.stderr
+    explained = done.stderr.partition("who changed what:\n")[2].partition("> the quick")[0]
+    [changed] = [line for line in explained.splitlines() if "extra_init_kwargs.max_model_len" in line]
+    assert "absent -> 64" in changed
+    assert changed.endswith("Rules.on_pre_engine_init on PreEngineInit")
+    assert "placement_group" in explained
+    assert done.stderr.count("who changed what:") == 1
 
 
 def refusal(done: "subprocess.CompletedProcess[str]") -> str:
