@@ -5,15 +5,16 @@ from eventinit.bus import EventBus
 from eventinit.change import ABSENT, Change
 from eventinit.config import HandlerConfig, LLMConfig, PlacementGroupConfig
 from eventinit.context import NodeInitializationContext
-from eventinit.dispatch import Outcome
 from eventinit.errors import EventInitError
-from eventinit.event import Event, VetoableEvent
+from eventinit.event import Event, ObserverSetAside, VetoableEvent
 from eventinit.initializer import NodeInitializer, initialize_node
 from eventinit.marks import handles, observes
 from eventinit.node import Node
+from eventinit.outcome import Outcome
 from eventinit.ports import Backends, DownloadMode, DownloadResult
 from eventinit.preload import preload
-from eventinit.subscription import Subscription
+from eventinit.streams import EventStream
+from eventinit.subscription import SubscriberStatus, Subscription
 from eventinit.timeline import Span, Timeline
 from eventinit.veto import Veto, VetoRecord
 
@@ -27,14 +28,17 @@ __all__ = [
     "Event",
     "EventBus",
     "EventInitError",
+    "EventStream",
     "HandlerConfig",
     "LLMConfig",
     "Node",
     "NodeInitializationContext",
     "NodeInitializer",
+    "ObserverSetAside",
     "Outcome",
     "PlacementGroupConfig",
     "Span",
+    "SubscriberStatus",
     "Subscription",
     "Timeline",
     "Veto",

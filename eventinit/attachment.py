@@ -44,7 +44,9 @@ class Attachment:
 
 
 async def drain(subscriptions: Iterable[Subscription]) -> None:
-    """Return when everything that is queued for any of the subscriptions has been delivered."""
-    async with create_task_group() as group:
-        for subscription in subscriptions:
-            group.start_soon(subscription.drained)
+    """Return when everything that is queued for any of the subscriptions has been delivered, and what comes of that."""
+    subscriptions = list(subscriptions)
+    while busy := [subscription for subscription in subscriptions if subscription.busy]:
+        async with create_task_group() as group:
+            for subscription in busy:
+                group.start_soon(subscription.drained)

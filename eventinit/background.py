@@ -27,8 +27,12 @@ class BackgroundTasks:
     async def open(self) -> None:
         """Start the task that holds the group."""
         self._host = _spawn(self._run)
-        with CancelScope(shield=True):
-            await self._opened.wait()
+        try:
+            with CancelScope(shield=True):
+                await self._opened.wait()
+        except BaseException:  # a plain task.cancel(), which goes through shields
+            self._closing.set()
+            raise
 
     def start_soon(self, function: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
         """Run a function in the group."""

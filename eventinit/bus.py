@@ -4,35 +4,31 @@ from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from typing import Any, Self, TypeVar, Unpack, final, overload
 
-from anyio import CancelScope, Lock, move_on_after
+from anyio import move_on_after
 from blinker import Signal
 
-from eventinit.attachment import Attachment, drain
-from eventinit.background import BackgroundTasks
-from eventinit.dispatch import NOTHING_HAPPENED, Outcome, dispatch
-from eventinit.errors import BusError, SubscriptionError
+from eventinit.attachment import Attachment
+from eventinit.emitter import Emitter
+from eventinit.errors import BusError, EventTimeoutError, SubscriptionError
 from eventinit.event import Event, VetoableEvent
+from eventinit.handler import HandlerDecorator, HandlerOptions, VetoingHandlerDecorator, VetoResult
+from eventinit.home_loop import HomeLoop
 from eventinit.hooks import hooks_of
+from eventinit.lane import Filter, Lane
 from eventinit.marks import Mark, marked_methods
 from eventinit.observers import ObserverSubscription
-from eventinit.signals import HandlerSignals
-from eventinit.subscription import (
-    HandlerDecorator,
-    HandlerOptions,
-    Subscription,
-    VetoingHandlerDecorator,
-    VetoResult,
-    check_event_type,
-)
+from eventinit.registry import Registry
+from eventinit.serving import Serving
+from eventinit.streams import EventStream
+from eventinit.subscription import SubscriberStatus, Subscription, check_event_type
 
 E = TypeVar("E", bound=Event)
 V = TypeVar("V", bound=VetoableEvent)
 ObserverCall = Callable[[E], None] | Callable[[E], Awaitable[None]]
-Filter = Callable[[Any], bool]
 
 
 @final
-class EventBus:
+class EventBus(Emitter):
     """Carries typed events to handlers, which take part, and to observers, which watch.
 
     Handlers run inside ``emit``, one after another: higher priority first, then in the order of subscription. They may
@@ -40,19 +36,20 @@ class EventBus:
     their own while the bus is open (``async with bus:``); what is emitted before waits for them. A subscription to a
     class covers all that derive from it.
 
+    Subscribing and cancelling are safe from any thread and during an emit: what is cancelled is not called any more,
+    what is new begins with the next emit. A bus belongs to the event loop on which it is first used, until it is closed
+    or that loop is over.
+
     Args:
-        observer_queue_size: How many events wait for one observer; a full queue loses its oldest.
+        observer_queue_size: How many events wait for one observer or stream; a full queue loses its oldest.
         drain_timeout_s: How long closing waits for observers to take what is queued.
     """
 
     def __init__(self, *, observer_queue_size: int = 1024, drain_timeout_s: float = 5.0) -> None:
-        self._observer_queue_size = observer_queue_size
-        self._drain_timeout_s = drain_timeout_s
-        self._signals = HandlerSignals(self)
-        self._observers: list[ObserverSubscription] = []
-        self._background: BackgroundTasks | None = None
-        self._opened = 0
-        self._gate: Lock | None = None
+        self._queue_size = observer_queue_size
+        super().__init__(Registry(self), HomeLoop(self._forget_loop))
+        self._signals = self._registry.signals
+        self._serving = Serving(self._registry, self._home, drain_timeout_s)
 
     @overload
     def on(self, event_type: type[V], **options: Unpack[HandlerOptions]) -> VetoingHandlerDecorator[V]: ...  # type: ignore[overload-overlap]
@@ -143,45 +140,62 @@ class EventBus:
             raise SubscriptionError(f"{thing!r} has nothing to subscribe; {remedy}")
         return Attachment(attached, hooks.end)
 
-    async def emit(self, event: Event) -> Outcome:
-        """Run the event's handlers, hand it to its observers, and return what came of it.
+    def stream(self, event_type: type[E], *, where: Filter | None = None) -> EventStream[E]:
+        """Return the events of a class, from now on, as an async iterator; ``where`` says which of them.
 
         Raises:
-            HandlerError: A handler failed; all of them have run.
-            BusError: It is no event.
+            SubscriptionError: ``event_type`` is no event class.
         """
-        if not isinstance(event, Event):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise BusError(f"{event!r:.80} is no event; emit an instance of a class that derives from eventinit.Event")
-        handlers = self._signals.handlers_of(type(event))
-        try:
-            return await dispatch(event, handlers) if handlers else NOTHING_HAPPENED
-        finally:
-            if self._observers:
-                self._show(event)
+        check_event_type(event_type)
+        stream = EventStream(event_type, self._registry.remove, where, home=self._home, size=self._queue_size)
+        self._registry.add(stream.lane)
+        return stream
+
+    async def wait_for(self, event_type: type[E], *, timeout: float | None = None, where: Filter | None = None) -> E:
+        """Return the next event of a class for which ``where`` is true; one that was emitted before does not count.
+
+        Raises:
+            EventTimeoutError: It did not come within ``timeout`` seconds.
+            BusError: The bus was closed meanwhile.
+            SubscriptionError: ``event_type`` is no event class.
+        """
+        with self.stream(event_type, where=where) as events, move_on_after(timeout) as limit:
+            async for event in events:
+                return event
+        if limit.cancelled_caught:
+            raise EventTimeoutError(event_type.__name__, timeout or 0.0)
+        raise BusError(f"the bus was closed while somebody waited for {event_type.__name__}")
+
+    def subscribers(self) -> tuple[SubscriberStatus, ...]:
+        """Return who is subscribed and how each is doing, handlers first; observers set aside are included."""
+        return self._registry.statuses()
+
+    def add_lane(self, lane: Lane) -> None:
+        """Show events to a lane of your own kind, such as the recorder of ``eventinit.testing``."""
+        self._registry.add(lane)
 
     def signal(self, event_type: type[Event]) -> Signal:
         """Return the blinker signal of an event class, for receivers connected with blinker itself.
 
         A receiver takes part with priority 0 and is called as ``receiver(bus, event=event)``.
+
+        Raises:
+            SubscriptionError: ``event_type`` is no event class.
         """
         return self._signals.signal(event_type)
 
     @property
     def is_open(self) -> bool:
         """Whether observers are being served."""
-        return self._opened > 0
+        return self._serving.is_open
 
     async def open(self) -> None:
-        """Begin to serve observers; an open bus counts how often it was opened."""
-        self._gate = self._gate or Lock()
-        async with self._gate:
-            if self._opened == 0:
-                background = BackgroundTasks()
-                await background.open()
-                self._background = background
-                for observer in self._observers:
-                    self._serve(observer)
-            self._opened += 1
+        """Begin to serve observers; an open bus counts how often it was opened.
+
+        Raises:
+            BusError: The bus belongs to another event loop.
+        """
+        await self._serving.open()
 
     async def aclose(self) -> None:
         """Close once; the last close gives observers ``drain_timeout_s`` to take what is queued, then ends them.
@@ -189,15 +203,7 @@ class EventBus:
         Raises:
             BusError: The bus is not open.
         """
-        self._gate = self._gate or Lock()
-        # An open() that comes while the last close drains waits, since an observer has one task at a time.
-        with CancelScope(shield=True):
-            async with self._gate:
-                if self._background is None:
-                    raise BusError("the bus is not open; use 'async with bus:'")
-                self._opened -= 1
-                if self._opened == 0:
-                    await self._stop_observers(self._background)
+        await self._serving.close()
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -206,19 +212,18 @@ class EventBus:
     async def __aexit__(self, *_exc: object) -> None:
         await self.aclose()
 
-    async def _stop_observers(self, background: BackgroundTasks) -> None:
-        with move_on_after(self._drain_timeout_s):
-            await drain(self._observers)
-        self._background = None
-        await background.aclose()
-
     def _watch(self, event_type: type[Event], observer: Callable[[Any], Any], where: Filter | None) -> Subscription:
         lane = ObserverSubscription(
-            event_type, observer, self._forget, queue_size=self._observer_queue_size, where=where
+            event_type,
+            observer,
+            self._registry.remove,
+            where,
+            home=self._home,
+            size=self._queue_size,
+            emit=self.emit,
         )
-        self._observers.append(lane)
-        if self._background is not None:
-            self._serve(lane)
+        self._registry.add(lane)
+        self._serving.serve()
         return lane
 
     def _attach_marked(self, call: Callable[..., Any], mark: Mark, where: Filter | None) -> Subscription:
@@ -228,19 +233,8 @@ class EventBus:
             mark.event_type, call, {**mark.options, "where": _both(where, mark.options.get("where"))}
         )
 
-    def _forget(self, lane: Subscription) -> None:
-        self._observers = [other for other in self._observers if other is not lane]
-
-    def _serve(self, lane: ObserverSubscription) -> None:
-        assert self._background is not None
-        self._background.start_soon(lane.run, f"eventinit observer {lane.name}")
-
-    def _show(self, event: Event) -> None:
-        lanes = [lane for lane in self._observers if isinstance(event, lane.event_type) and lane.wants(event)]
-        if lanes:
-            seen = event.observed()
-            for lane in lanes:
-                lane.put(seen)
+    def _forget_loop(self) -> None:
+        self._serving.forget_loop()
 
 
 def _both(first: Filter | None, second: Filter | None) -> Filter | None:

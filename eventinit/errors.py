@@ -10,6 +10,7 @@ EventInitError
 ├── VetoError (TypeError)                          a handler's return value that is no veto, or a veto out of place
 ├── HandlerError (RuntimeError)                    a handler that raised
 ├── BusError (RuntimeError)                        a bus used in a way it does not allow
+├── EventTimeoutError (TimeoutError)               an event that somebody waited for and that did not come in time
 ├── LifecycleError (RuntimeError)                  a start or stop out of turn
 ├── PhaseTimeoutError (TimeoutError)               a phase that took longer than it may
 ├── ContextError
@@ -147,6 +148,15 @@ class HandlerError(EventInitError, RuntimeError):
 
 class BusError(EventInitError, RuntimeError):
     """Raised when a bus is used in a way that it does not allow."""
+
+
+class EventTimeoutError(EventInitError, TimeoutError):
+    """Raised when an event that somebody waited for did not come in time."""
+
+    def __init__(self, event: str, timeout_s: float) -> None:
+        self.event = event
+        self.timeout_s = timeout_s
+        super().__init__(f"no {event} came within {timeout_s:g} s; wait longer, or begin to wait before it is emitted")
 
 
 class LifecycleError(EventInitError, RuntimeError):

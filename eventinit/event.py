@@ -1,4 +1,4 @@
-"""The base of all events, and of those that can be vetoed."""
+"""The base of all events, the base of those that can be vetoed, and the one event that the bus itself emits."""
 
 from collections.abc import Iterator
 from typing import Any, ClassVar, Self
@@ -32,6 +32,22 @@ class Event(BaseModel):
 
 class VetoableEvent(Event):
     """An event that asks: a handler that returns ``False`` or a ``Veto`` keeps what it announces from happening."""
+
+
+class ObserverSetAside(Event):
+    """An observer failed on three events in a row and gets no more; its failures are in the log.
+
+    Attributes:
+        observer: Its name.
+        event_type: The name of the class it is subscribed to.
+        failures: How many events in a row it failed on.
+        error: The name of the last error's class.
+    """
+
+    observer: str
+    event_type: str
+    failures: int
+    error: str
 
 
 def subclasses(kind: type[Event]) -> Iterator[type[Event]]:

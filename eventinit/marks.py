@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar, Unpack, cast, overload
 
 from eventinit.event import Event, VetoableEvent
-from eventinit.subscription import HandlerOptions, VetoResult, check_event_type
+from eventinit.handler import HandlerOptions, VetoResult
+from eventinit.subscription import check_event_type
 
 E = TypeVar("E", bound=Event)
 E_co = TypeVar("E_co", bound=Event, covariant=True)

@@ -2,114 +2,177 @@
 
 import inspect
 import logging
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any
+from typing import Any, final
 
 from anyio import CapacityLimiter
 from anyio import Event as Signal
 
-from eventinit.event import Event
+from eventinit import clock
+from eventinit.cancellation import is_stray
+from eventinit.errors import EventInitError
+from eventinit.event import Event, ObserverSetAside
+from eventinit.home_loop import HomeLoop
+from eventinit.lane import Filter, QueueLane
 from eventinit.logs import log_event
-from eventinit.subscription import Subscription, check_callable, is_async, name_of
+from eventinit.subscription import SubscriberStatus, check_callable, is_async, name_of
 from eventinit.threads import run_in_thread
 
 MAX_FAILURES_IN_A_ROW = 3
 
 
-class ObserverSubscription(Subscription):
+@final
+class ObserverSubscription(QueueLane):
     """An observer's place on a bus: a bounded queue, and the task that empties it while the bus is open.
 
     Attributes:
-        dropped: How many events were lost because the queue was full.
-        failures: How many events in a row the observer has just failed on; after 3 it is set aside.
+        served: Whether its task runs.
+        failures_in_a_row: How many events the observer has just failed on; after 3 it is set aside.
     """
 
-    __slots__ = ("_busy", "_call", "_idle", "_is_async", "_limiter", "_queue", "_wake", "dropped", "failures", "where")
+    __slots__ = (
+        "_call",
+        "_emit",
+        "_idle",
+        "_is_async",
+        "_last_duration_s",
+        "_limiter",
+        "_set_aside",
+        "_since",
+        "_untold",
+        "failures_in_a_row",
+        "served",
+    )
 
     def __init__(
         self,
         event_type: type[Event],
         call: Callable[[Any], Any],
         end: Callable[[Any], None],
+        where: Filter | None,
         *,
-        queue_size: int,
-        where: Callable[[Any], bool] | None,
+        home: HomeLoop,
+        size: int,
+        emit: Callable[[Event], Awaitable[object]],
     ) -> None:
         check_callable(call)
-        super().__init__(event_type, name_of(call), end)
+        super().__init__(event_type, name_of(call), end, where, home=home, size=size)
         self._call = call
+        self._emit = emit
         self._is_async = is_async(call)
-        self._queue: deque[Event] = deque(maxlen=queue_size)
-        self._busy = False
-        self._wake: Signal | None = None
+        self._since: float | None = None
+        self._last_duration_s: float | None = None
         self._idle: Signal | None = None
         self._limiter: CapacityLimiter | None = None
-        self.where = where
-        self.dropped = 0
-        self.failures = 0
-
-    def wants(self, event: Event) -> bool:
-        """Return whether the observer gets an event; a filter that fails counts as a failure of the observer."""
-        try:
-            return self.where is None or bool(self.where(event))
-        except Exception as error:  # noqa: BLE001
-            self._count_failure(event, error)
-            return False
-
-    def put(self, event: Event) -> None:
-        """Queue an event; a full queue loses its oldest."""
-        if not self.live:
-            return
-        if len(self._queue) == self._queue.maxlen:
-            self.dropped += 1
-        self._queue.append(event)
-        if self._wake is not None:
-            self._wake.set()
+        self._set_aside = False
+        self._untold: ObserverSetAside | None = None
+        self.served = False
+        self.failures_in_a_row = 0
 
     async def run(self) -> None:
         """Deliver what is queued, and what comes, until cancelled or set aside."""
         try:
             while self.live:
-                while self._queue and self.live:
-                    self._busy = True
-                    await self._deliver(self._queue.popleft())
-                self._busy = False
-                if self._idle is not None:
-                    self._idle.set()
-                self._wake = Signal()
-                await self._wake.wait()
+                while self.live and self._queue:
+                    self._since, event = self._queue.popleft()
+                    await self._deliver(event)
+                    self._since = None
+                self._went_idle()
+                if self.live:
+                    await self.wait_for_news()
+            await self._tell()
         finally:
-            self._busy = False
-            self._wake = None
+            self._since = None
+            self.served = False
+            self._went_idle()
+
+    @property
+    def busy(self) -> bool:
+        """Whether something that was queued has not been delivered, and will be."""
+        if not self.served:
+            return False
+        return self._untold is not None or (self.live and (bool(self._queue) or self._since is not None))
 
     async def drained(self) -> None:
         """Return when everything queued has been delivered."""
-        while self.live and (self._queue or self._busy):
-            self._idle = Signal()
+        while self.busy:
+            if self._idle is None:
+                self._idle = Signal()
             await self._idle.wait()
 
-    async def _deliver(self, event: Event) -> None:
-        try:
-            if self._is_async:
-                await self._call(event)
-            else:
-                self._limiter = self._limiter or CapacityLimiter(1)
-                work = partial(self._call, event)
-                result = await run_in_thread(work, name=self.name, patience_s=0, limiter=self._limiter)
-                if inspect.isawaitable(result):
-                    await result
-            self.failures = 0
-        except Exception as error:  # noqa: BLE001
-            self._count_failure(event, error)
+    def status(self) -> SubscriberStatus:
+        """Return how the observer is doing; one that was set aside is listed until it is cancelled."""
+        return SubscriberStatus(
+            self.name,
+            self.event_type,
+            "observer",
+            state="set aside" if self._set_aside else "live",
+            calls=self.calls,
+            failures=self.failures,
+            last_duration_s=self._last_duration_s,
+            queued=self.queued,
+            dropped=self.dropped,
+            lag_s=self.lag_s() if self._since is None else clock.monotonic() - self._since,
+        )
 
-    def _count_failure(self, event: Event, error: Exception) -> None:
-        self.failures += 1
-        fields = {"observer": self.name, "event": type(event).__name__, "failures": self.failures}
-        log_event(logging.ERROR, "observer_failed", error, **fields)
-        if self.failures >= MAX_FAILURES_IN_A_ROW:
-            log_event(logging.ERROR, "observer_set_aside", **fields)
-            self.cancel()
-            if self._idle is not None:
-                self._idle.set()
+    def forget_loop(self) -> None:
+        """Begin anew, since the event loop of its task is over."""
+        super().forget_loop()
+        self._idle = self._limiter = self._since = None
+        self.served = False
+
+    def note_failure(self, event: Event, error: BaseException) -> None:
+        """Count and log a failure; the third in a row sets the observer aside."""
+        super().note_failure(event, error)
+        self.failures_in_a_row += 1
+        if self.failures_in_a_row < MAX_FAILURES_IN_A_ROW or self._set_aside:
+            return
+        self._set_aside, self.live = True, False
+        self._untold = ObserverSetAside(
+            observer=self.name,
+            event_type=self.event_type.__name__,
+            failures=self.failures_in_a_row,
+            error=type(error).__name__,
+        )
+        self._queue.clear()
+        self._ring()
+        log_event(logging.ERROR, "observer_set_aside", observer=self.name, failures=self.failures_in_a_row)
+
+    async def _deliver(self, event: Event) -> None:
+        began = clock.monotonic()
+        self.calls += 1
+        try:
+            await self._call_observer(event)
+            self.failures_in_a_row = 0
+        except BaseException as error:
+            if not isinstance(error, Exception) and not is_stray(error):
+                raise
+            self.note_failure(event, error)
+        finally:
+            self._last_duration_s = clock.monotonic() - began
+
+    async def _call_observer(self, event: Event) -> None:
+        if self._is_async:
+            await self._call(event)
+            return
+        self._limiter = self._limiter or CapacityLimiter(1)
+        work = partial(self._call, event)
+        result = await run_in_thread(work, name=self.name, patience_s=0, limiter=self._limiter)
+        if inspect.isawaitable(result):
+            await result
+
+    async def _tell(self) -> None:
+        """Emit that the observer was set aside, once."""
+        if self._untold is not None:
+            try:
+                await self._emit(self._untold)
+            except EventInitError as error:
+                log_event(logging.ERROR, "handler_failed", error, event=type(self._untold).__name__)
+            finally:
+                self._untold = None
+
+    def _went_idle(self) -> None:
+        idle, self._idle = self._idle, None
+        if idle is not None:
+            idle.set()

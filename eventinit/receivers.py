@@ -5,16 +5,21 @@ from collections.abc import Callable
 from types import MethodType
 from typing import Any
 
+from blinker import Signal
+
 Receiver = Callable[..., Any]
 
 
-def weak_call(receiver: Receiver, sender: object) -> Callable[[Any], Any]:
-    """Return a function that calls a receiver the way blinker does, without keeping it alive."""
+def weak_call(receiver: Receiver, signal: Signal, sender: object) -> Callable[[Any], Any]:
+    """Return a function that calls a receiver the way blinker does, without keeping it alive.
+
+    A signal that is muted calls none of its receivers.
+    """
     reference = _reference(receiver)
 
     def call(event: Any) -> Any:
         found = reference()
-        return None if found is None else found(sender, event=event)
+        return None if found is None or signal.is_muted else found(sender, event=event)
 
     return call
 

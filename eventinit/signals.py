@@ -1,29 +1,37 @@
 """The handlers of each event class, kept in blinker signals."""
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from threading import RLock
 from typing import Any, final
 
 from blinker import Signal
 
 from eventinit.event import Event
+from eventinit.handler import HandlerOptions, HandlerSubscription
 from eventinit.receivers import identity, weak_call
-from eventinit.subscription import HandlerOptions, HandlerSubscription, check_event_type, name_of
+from eventinit.subscription import check_event_type, name_of
 
 
 @final
 class HandlerSignals:
     """One blinker signal per event class, and the order in which the handlers of an event run.
 
-    That order is worked out once for an event class and forgotten when anything is connected or disconnected.
+    Blinker is not made for threads, so everything happens under a lock.
+
+    Args:
+        sender: What receivers are called with.
+        lock: Held while anything is connected, disconnected or looked up.
+        on_change: Called when something was.
     """
 
-    def __init__(self, sender: object) -> None:
+    def __init__(self, sender: object, lock: RLock, on_change: Callable[[], None]) -> None:
         self._sender = sender
+        self._lock = lock
+        self._on_change = on_change
         self._signals: dict[type[Event], Signal] = {}
         self._order = itertools.count()
-        self._raw_order: dict[tuple[int, object], int] = {}
-        self._plans: dict[type[Event], tuple[HandlerSubscription, ...]] = {}
+        self._raw: dict[tuple[type[Event], object], HandlerSubscription] = {}
 
     def signal(self, event_type: type[Event]) -> Signal:
         """Return the signal of an event class; the first call makes it.
@@ -32,45 +40,74 @@ class HandlerSignals:
             SubscriptionError: It is no event class.
         """
         check_event_type(event_type)
-        if event_type not in self._signals:
-            signal = self._signals[event_type] = Signal(event_type.__doc__)
-            signal.receiver_connected.connect(self._on_connected, weak=False)
-            signal.receiver_disconnected.connect(self._on_disconnected, weak=False)
-            self._plans.clear()
-        return self._signals[event_type]
+        with self._lock:
+            if event_type not in self._signals:
+                self._signals[event_type] = self._new_signal(event_type)
+                self._on_change()
+            return self._signals[event_type]
 
     def subscribe(
         self, event_type: type[Event], handler: Callable[[Any], Any], options: HandlerOptions
     ) -> HandlerSubscription:
         """Connect a handler and return its subscription."""
-        signal = self.signal(event_type)
-        entry = HandlerSubscription(event_type, handler, next(self._order), signal.disconnect, options)
-        signal.connect(entry, weak=False)
-        return entry
+        with self._lock:
+            entry = HandlerSubscription(event_type, handler, next(self._order), self._disconnect, options)
+            self.signal(event_type).connect(entry, weak=False)
+            return entry
 
-    def handlers_of(self, kind: type[Event]) -> tuple[HandlerSubscription, ...]:
+    def handlers_of(self, kind: type[Event]) -> list[HandlerSubscription]:
         """Return the handlers of an event class and its bases in the order in which they run."""
-        if kind not in self._plans:
-            entries = [
-                self._as_handler(base, receiver)
-                for base in kind.__mro__
-                if base in self._signals
-                for receiver in self._signals[base].receivers_for(self._sender)
-            ]
-            self._plans[kind] = tuple(sorted(entries, key=lambda entry: (-entry.priority, entry.order)))
-        return self._plans[kind]
+        with self._lock:
+            entries = [entry for base in kind.__mro__ if base in self._signals for entry in self._connected(base)]
+        return sorted(entries, key=lambda entry: (-entry.priority, entry.order))
 
-    def _as_handler(self, kind: type[Event], receiver: Callable[..., Any]) -> HandlerSubscription:
-        if isinstance(receiver, HandlerSubscription):
-            return receiver
-        order = self._raw_order.get((id(self._signals[kind]), identity(receiver)), 0)
-        call, name = weak_call(receiver, self._sender), name_of(receiver)
-        return HandlerSubscription(kind, call, order, lambda _: None, {"name": name})
+    def all(self) -> list[HandlerSubscription]:
+        """Return every handler, class by class, in the order in which they run."""
+        with self._lock:
+            entries = [list(self._connected(kind)) for kind in self._signals]
+        return [entry for each in entries for entry in sorted(each, key=lambda entry: (-entry.priority, entry.order))]
 
-    def _on_connected(self, signal: Signal, receiver: Any, **_rest: Any) -> None:
-        self._raw_order[id(signal), identity(receiver)] = next(self._order)
-        self._plans.clear()
+    def _new_signal(self, event_type: type[Event]) -> Signal:
+        signal = Signal(event_type.__doc__)
 
-    def _on_disconnected(self, signal: Signal, receiver: Any, **_rest: Any) -> None:
-        self._raw_order.pop((id(signal), identity(receiver)), None)
-        self._plans.clear()
+        def on_connected(_signal: Signal, receiver: Any, **_rest: Any) -> None:
+            self._note_connected(event_type, receiver)
+
+        def on_disconnected(_signal: Signal, receiver: Any, **_rest: Any) -> None:
+            self._note_disconnected(event_type, receiver)
+
+        signal.receiver_connected.connect(on_connected, weak=False)
+        signal.receiver_disconnected.connect(on_disconnected, weak=False)
+        return signal
+
+    def _connected(self, kind: type[Event]) -> Iterator[HandlerSubscription]:
+        for receiver in self._signals[kind].receivers_for(self._sender):
+            yield receiver if isinstance(receiver, HandlerSubscription) else self._raw_entry(kind, receiver)
+
+    def _raw_entry(self, kind: type[Event], receiver: Callable[..., Any]) -> HandlerSubscription:
+        key = (kind, identity(receiver))
+        if key not in self._raw:
+            call, name = weak_call(receiver, self._signals[kind], self._sender), name_of(receiver)
+            order = next(self._order)
+            self._raw[key] = HandlerSubscription(kind, call, order, _nothing, {"name": name}, kind="receiver")
+        return self._raw[key]
+
+    def _note_connected(self, kind: type[Event], receiver: Any) -> None:
+        with self._lock:
+            if not isinstance(receiver, HandlerSubscription):
+                self._raw.pop((kind, identity(receiver)), None)  # of one that is dead and had the same identity
+                self._raw_entry(kind, receiver)
+            self._on_change()
+
+    def _note_disconnected(self, kind: type[Event], receiver: Any) -> None:
+        with self._lock:
+            self._raw.pop((kind, identity(receiver)), None)
+            self._on_change()
+
+    def _disconnect(self, entry: HandlerSubscription) -> None:
+        with self._lock:
+            self._signals[entry.event_type].disconnect(entry)
+
+
+def _nothing(_entry: HandlerSubscription) -> None:
+    pass

@@ -14,10 +14,10 @@ from anyio import CancelScope, current_time, get_cancelled_exc_class, move_on_af
 from eventinit.bus import EventBus
 from eventinit.config import LLMConfig
 from eventinit.context import NodeInitializationContext
-from eventinit.dispatch import Outcome
 from eventinit.errors import HandlerError, PhaseTimeoutError
 from eventinit.events import LifecycleEvent, PhaseFailed, PhaseOutcome, PostEvent, StartEvent
 from eventinit.logs import log_event
+from eventinit.outcome import Outcome
 from eventinit.ports import Backends, Cluster
 from eventinit.timeline import Span, Timeline
 from eventinit.undo import UndoList

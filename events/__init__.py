@@ -3,7 +3,7 @@
 if __name__ != "eventinit.events":
     raise ImportError("this folder is installed as eventinit.events: import that instead of events")
 
-from eventinit.event import Event, VetoableEvent
+from eventinit.event import Event, ObserverSetAside, VetoableEvent
 from eventinit.events.catalogue import CATALOGUE, HOOKS
 from eventinit.events.failure import EngineDied, PhaseFailed
 from eventinit.events.lifecycle import (
@@ -31,6 +31,7 @@ __all__ = [
     "EngineDied",
     "Event",
     "LifecycleEvent",
+    "ObserverSetAside",
     "PhaseFailed",
     "PhaseOutcome",
     "PostDownload",

@@ -57,7 +57,7 @@ async def test_a_handler_that_takes_longer_than_its_timeout_fails_and_the_next_o
 
 
 async def test_a_handler_in_a_thread_can_be_timed_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("eventinit.dispatch.GRACE_S", 0.02)
+    monkeypatch.setattr("eventinit.handler_call.GRACE_S", 0.02)
     bus, release = EventBus(), threading.Event()
 
     def stuck(_event: Ping) -> None:

@@ -62,7 +62,7 @@ def held_up() -> Iterator[HeldUp]:
 @pytest.fixture
 def short_grace(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten the grace period, which is no setting."""
-    monkeypatch.setattr("eventinit.dispatch.GRACE_S", 0.05)
+    monkeypatch.setattr("eventinit.handler_call.GRACE_S", 0.05)
 
 
 async def cancel_while_it_runs(bus: EventBus, event: PreDownload, handler: HeldUp) -> None:

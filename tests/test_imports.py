@@ -14,10 +14,14 @@ LEAVES = frozenset(
     {
         "author",
         "background",
+        "cancellation",
         "change",
+        "clock",
         "errors",
         "event",
         "frozen",
+        "home_loop",
+        "joining",
         "logs",
         "own_thread",
         "ports",
@@ -30,10 +34,28 @@ LEAVES = frozenset(
     }
 )
 CONFIG = LEAVES | {"config", "config_file", "dotted_path", "section"}
-BUS = LEAVES | {"attachment", "bus", "dispatch", "hooks", "marks", "observers", "receivers", "signals", "subscription"}
+BUS = LEAVES | {
+    "attachment",
+    "bus",
+    "emitter",
+    "handler",
+    "handler_call",
+    "hooks",
+    "lane",
+    "marks",
+    "observers",
+    "outcome",
+    "plan",
+    "receivers",
+    "registry",
+    "serving",
+    "signals",
+    "streams",
+    "subscription",
+}
 CONTEXT = CONFIG | {"context", "journal", "writers"}
 EVENTS = CONTEXT | {"events"}
-PHASES = EVENTS | BUS | {"joining", "phases", "start"}
+PHASES = EVENTS | BUS | {"phases", "start"}
 INITIALIZER = PHASES | {"backends", "callback", "initializer", "node"}
 CLI = INITIALIZER | {"cli", "downloads", "preload", "testing", "public surface"}
 
@@ -43,7 +65,6 @@ ALLOWED: dict[str, frozenset[str]] = {
     **dict.fromkeys(BUS - LEAVES, BUS),
     **dict.fromkeys(CONTEXT - CONFIG, CONTEXT),
     "events": EVENTS,
-    "joining": LEAVES,
     "start": PHASES - {"phases"},
     "phases": PHASES,
     "downloads": LEAVES | {"downloads"},
@@ -60,8 +81,8 @@ ALLOWED: dict[str, frozenset[str]] = {
 }
 """What each module or package of eventinit may import from it; a new one gets a row, or a name in a group."""
 
-BLINKER = {"bus", "signals"}
-ASYNCIO = {"backends", "background", "downloads"}
+BLINKER = {"bus", "receivers", "signals"}
+ASYNCIO = {"backends", "background", "cancellation", "downloads", "home_loop"}
 HEAVY = ("ray", "vllm", "torch", "transformers", "huggingface_hub")
 
 

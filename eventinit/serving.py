@@ -1,0 +1,106 @@
+"""The time in which a bus is open and serves its observers."""
+
+from functools import partial
+from typing import final
+
+from anyio import CancelScope, Lock, move_on_after
+
+from eventinit.attachment import drain
+from eventinit.background import BackgroundTasks
+from eventinit.errors import BusError
+from eventinit.home_loop import HomeLoop
+from eventinit.joining import in_child_task
+from eventinit.observers import ObserverSubscription
+from eventinit.registry import Registry
+from eventinit.streams import StreamLane
+
+
+@final
+class Serving:
+    """Runs a task for each observer from the first opening to the last closing.
+
+    Args:
+        registry: Where the observers are.
+        home: The event loop of the bus.
+        drain_timeout_s: How long closing waits for observers to take what is queued.
+    """
+
+    def __init__(self, registry: Registry, home: HomeLoop, drain_timeout_s: float) -> None:
+        self._registry = registry
+        self._home = home
+        self._drain_timeout_s = drain_timeout_s
+        self._background: BackgroundTasks | None = None
+        self._opened = 0
+        self._gate: Lock | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether observers are being served."""
+        return self._opened > 0
+
+    async def open(self) -> None:
+        """Begin to serve, unless it has begun."""
+        self._home.enter()
+        async with self._lock():
+            self._home.enter()  # a close() that was under way has left it
+            if self._background is None:
+                background = BackgroundTasks()
+                await background.open()
+                self._background = background
+                self.serve()
+            self._opened += 1
+
+    async def close(self) -> None:
+        """Close once; the last close drains the observers and ends them, also when it is cancelled.
+
+        Raises:
+            BusError: It is not open.
+        """
+        self._home.enter()
+        await in_child_task(self._close)
+
+    def serve(self) -> None:
+        """Start the tasks of observers that have none; from any thread."""
+        if self._background is not None:
+            self._home.call_soon(partial(self._serve, self._background))
+
+    def forget_loop(self) -> None:
+        """Begin anew, since the event loop is over on which the bus was open."""
+        self._background = self._gate = None
+        self._opened = 0
+        for lane in self._registry.lanes():
+            if isinstance(lane, (ObserverSubscription, StreamLane)):
+                lane.forget_loop()
+
+    def _lock(self) -> Lock:
+        self._gate = self._gate or Lock()
+        return self._gate
+
+    async def _close(self) -> None:
+        # An open() that comes while the last close drains waits, since an observer has one task at a time.
+        with CancelScope(shield=True):
+            async with self._lock():
+                if self._background is None:
+                    raise BusError("the bus is not open; use 'async with bus:'")
+                self._opened -= 1
+                if self._opened == 0:
+                    await self._stop(self._background)
+
+    async def _stop(self, background: BackgroundTasks) -> None:
+        lanes = self._registry.lanes()
+        with move_on_after(self._drain_timeout_s):
+            await drain(lanes)
+        self._background = None
+        for lane in lanes:
+            if isinstance(lane, StreamLane):
+                lane.cancel()
+        await background.aclose()
+        self._home.leave()
+
+    def _serve(self, background: BackgroundTasks) -> None:
+        if background is not self._background:
+            return
+        for lane in self._registry.lanes():
+            if isinstance(lane, ObserverSubscription) and not lane.served:
+                lane.served = True
+                background.start_soon(lane.run, f"eventinit observer {lane.name}")
