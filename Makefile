@@ -3,11 +3,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+BENCH_INSTALLED := $(VENV)/.bench-installed
 # PyTorch's own index, for machines whose configured index does not carry the +cpu builds.
 CPU_INDEX := https://download.pytorch.org/whl/cpu
 EXTRAS := cpu,demo,dev
 
-.PHONY: install demo test lint types pytest clean
+.PHONY: install demo bench test lint types pytest clean
 .NOTPARALLEL:
 
 install: $(INSTALLED)
@@ -25,6 +26,14 @@ $(INSTALLED): pyproject.toml
 
 demo: install
 	$(BIN)/python examples/demo.py
+
+bench: $(BENCH_INSTALLED)
+	$(BIN)/python tests/benchmarks/bus.py
+
+# The libraries that the bus is compared with.
+$(BENCH_INSTALLED): $(INSTALLED)
+	$(BIN)/pip install -q -e '.[bench]'
+	touch $@
 
 test: lint types pytest
 

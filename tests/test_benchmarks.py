@@ -1,0 +1,59 @@
+"""The benchmark runs and says what it should; how fast anything is, is its own business."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+PROGRAM = "tests/benchmarks/bus.py"
+HANDLERS = (1, 10, 100, 1_000)
+
+
+def run(*arguments: str) -> str:
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True, timeout=300).stdout
+
+
+def test_the_benchmark_reports_every_section_as_json() -> None:
+    """With whatever other libraries are installed; those that are not are named."""
+    report: dict[str, Any] = json.loads(run(PROGRAM, "--quick", "--json"))
+
+    machine = report["machine"]
+    assert machine["cpus"] > 0
+    assert machine["cpu"]
+    assert machine["python"]
+    assert machine["date"]
+    assert machine["versions"]["eventinit"]
+    cells = {(cell["lane"], cell["handlers"], cell["contender"]): cell for cell in report["dispatch"]}
+    assert {("async", n, "eventinit") for n in HANDLERS} | {("sync", n, "eventinit") for n in HANDLERS} <= set(cells)
+    for cell in report["dispatch"] + report["lifecycle"] + report["nobody"]:
+        assert cell["fault"] or (cell["ns"] > 0 and cell["ratio"] > 0), cell
+    assert all(cells["sync", n, "eventinit"]["ratio_to_calls"] > 0 for n in HANDLERS)
+    assert {cell["contender"] for cell in report["lifecycle"]} >= {"eventinit", "eventinit, lifecycle event"}
+    assert "eventinit" in {cell["contender"] for cell in report["nobody"]}
+    assert report["observing"]["us_each"] > 0
+    assert report["observing"]["burst_us_each"] > 0
+    assert {cell["role"] for cell in report["subscribing"]} == {"handler", "observer"}
+    assert all(cell["subscribe_us"] > 0 and cell["cancel_us"] > 0 for cell in report["subscribing"])
+    assert min(report["memory"].values()) > 0
+    assert len(report["targets"]) >= 16
+    assert all(target["met"] == (target["measured"] <= target["limit"]) for target in report["targets"])
+    described = {traits["name"] for traits in report["contenders"]}
+    assert described.isdisjoint(report["left_out"])
+    assert {"blinker send_async", "pyee", "bubus"} <= described | set(report["left_out"])
+    ours = [traits for traits in report["contenders"] if traits["name"] == "eventinit"]
+    assert all(traits["isolates"] and traits["priorities"] and traits["order"] == "as added" for traits in ours)
+
+
+def test_the_benchmark_prints_its_targets_beneath_its_tables() -> None:
+    """Started as a module, the other way to start it."""
+    text = run("-m", "tests.benchmarks.bus", "--quick")
+
+    tables, targets = text.split("## Targets")
+    assert "| eventinit " in tables
+    assert "nobody subscribed to" in targets
+    verdicts = [line.split("|")[1].strip() for line in targets.strip().splitlines()[2:]]
+    assert verdicts
+    assert all(verdict == "met" or verdict.startswith("missed by ") for verdict in verdicts)
