@@ -2,7 +2,7 @@
 
 from eventinit.attachment import Attachment
 from eventinit.bus import EventBus
-from eventinit.change import ABSENT, Change
+from eventinit.change import ABSENT, Change, Override
 from eventinit.config import HandlerConfig, LLMConfig, PlacementGroupConfig
 from eventinit.context import NodeInitializationContext
 from eventinit.errors import EventInitError
@@ -36,6 +36,7 @@ __all__ = [
     "NodeInitializer",
     "ObserverSetAside",
     "Outcome",
+    "Override",
     "PlacementGroupConfig",
     "Span",
     "SubscriberStatus",

@@ -219,6 +219,7 @@ class EventBus(Emitter):
             self._registry.remove,
             where,
             home=self._home,
+            bells=self._serving.bells,
             size=self._queue_size,
             emit=self.emit,
         )

@@ -58,7 +58,7 @@ class HandlerSubscription(Subscription):
     """A handler's place on a bus: what the dispatch of an event needs to know of it, worked out once.
 
     Attributes:
-        owner: The object whose method the handler is, or None.
+        owner: The object whose method the handler is, else the function itself.
         is_bare: Whether it has no option that asks for more than calling it.
         calls: How often it was called; events that are still counted by a ``Plan`` are not in it.
     """
@@ -98,7 +98,7 @@ class HandlerSubscription(Subscription):
         self.call = call
         self.order = order
         self.kind: Literal["handler", "receiver"] = kind
-        self.owner = getattr(call, "__self__", None)
+        self.owner = getattr(call, "__self__", call)
         self.priority = options.get("priority", 0)
         self.once = options.get("once", False)
         self.timeout = options.get("timeout")

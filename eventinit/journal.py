@@ -1,10 +1,10 @@
 """A journal of who changed what, and dicts that write themselves into it."""
 
-import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self, SupportsIndex, cast
 
+from eventinit import clock
 from eventinit.author import current_author
 from eventinit.change import ABSENT, Change
 from eventinit.errors import ContextSealedError
@@ -34,7 +34,7 @@ class Journal:
         """Add the change at a path (field, then keys) in the name of the handler that runs now."""
         author = current_author.get()
         handler, event = (author.handler, author.event) if author else ("code outside a handler", "no event")
-        change = Change(path[0], path[1:], _shown(path, old), _shown(path, new), handler, event, time.time())
+        change = Change(path[0], path[1:], _shown(path, old), _shown(path, new), handler, event, clock.now())
         self.changes.append(change)
         if author is not None:
             author.changes.append(change)

@@ -79,8 +79,10 @@ class QueueLane(Lane):
         if len(self._queue) == self._queue.maxlen:
             self.dropped += 1
         self._queue.append((at, event))
-        if self._news is not None:
-            self._ring()
+        news = self._news
+        if news is not None:
+            self._news = None
+            self._announce(news)
 
     def cancel(self) -> None:
         """End the subscription, and whoever waits for its events."""
@@ -96,6 +98,9 @@ class QueueLane(Lane):
         if self._news is None:
             self._news = Signal()
         await self._news.wait()
+
+    def _announce(self, news: Signal) -> None:
+        news.set()
 
     def _ring(self) -> None:
         news, self._news = self._news, None

@@ -10,6 +10,7 @@ from anyio import CapacityLimiter
 from anyio import Event as Signal
 
 from eventinit import clock
+from eventinit.bells import Bells
 from eventinit.cancellation import is_stray
 from eventinit.errors import EventInitError
 from eventinit.event import Event, ObserverSetAside
@@ -32,6 +33,7 @@ class ObserverSubscription(QueueLane):
     """
 
     __slots__ = (
+        "_bells",
         "_call",
         "_emit",
         "_idle",
@@ -53,11 +55,13 @@ class ObserverSubscription(QueueLane):
         where: Filter | None,
         *,
         home: HomeLoop,
+        bells: Bells,
         size: int,
         emit: Callable[[Event], Awaitable[object]],
     ) -> None:
         check_callable(call)
         super().__init__(event_type, name_of(call), end, where, home=home, size=size)
+        self._bells = bells
         self._call = call
         self._emit = emit
         self._is_async = is_async(call)
@@ -171,6 +175,9 @@ class ObserverSubscription(QueueLane):
                 log_event(logging.ERROR, "handler_failed", error, event=type(self._untold).__name__)
             finally:
                 self._untold = None
+
+    def _announce(self, news: Signal) -> None:
+        self._bells.ring(news)
 
     def _went_idle(self) -> None:
         idle, self._idle = self._idle, None

@@ -7,6 +7,7 @@ from anyio import CancelScope, Lock, move_on_after
 
 from eventinit.attachment import drain
 from eventinit.background import BackgroundTasks
+from eventinit.bells import Bells
 from eventinit.errors import BusError
 from eventinit.home_loop import HomeLoop
 from eventinit.joining import in_child_task
@@ -19,6 +20,9 @@ from eventinit.streams import StreamLane
 class Serving:
     """Runs a task for each observer from the first opening to the last closing.
 
+    Attributes:
+        bells: Wakes the observers.
+
     Args:
         registry: Where the observers are.
         home: The event loop of the bus.
@@ -29,6 +33,7 @@ class Serving:
         self._registry = registry
         self._home = home
         self._drain_timeout_s = drain_timeout_s
+        self.bells = Bells()
         self._background: BackgroundTasks | None = None
         self._opened = 0
         self._gate: Lock | None = None
@@ -47,6 +52,7 @@ class Serving:
                 background = BackgroundTasks()
                 await background.open()
                 self._background = background
+                background.start_soon(self.bells.run, "eventinit bells")
                 self.serve()
             self._opened += 1
 

@@ -2,7 +2,6 @@
 
 import logging
 import math
-import time
 import uuid
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
@@ -11,6 +10,7 @@ from typing import Literal, final
 
 from anyio import CancelScope, current_time, get_cancelled_exc_class, move_on_after
 
+from eventinit import clock
 from eventinit.bus import EventBus
 from eventinit.config import LLMConfig
 from eventinit.context import NodeInitializationContext
@@ -94,7 +94,7 @@ class Start:
             PhaseTimeoutError: The block took longer than ``timeout_s``; ``setting`` is what sets it.
         """
         run = PhaseRun(name, self.timeline.begin(name))
-        began = time.monotonic()
+        began = clock.monotonic()
         try:
             with run.limit:
                 run.limit.deadline = math.inf if timeout_s is None else current_time() + timeout_s
@@ -103,23 +103,24 @@ class Start:
                 raise PhaseTimeoutError(name, timeout_s or 0.0, setting, run.waiting_for)
         except get_cancelled_exc_class():
             self.timeline.end(run.span, "cancelled")
-            await self._tell_failed(name, "Cancelled", "", began, cancelled=True)
+            await self._tell_failed(run, "Cancelled", "", began, cancelled=True)
             raise
         except Exception as error:
             self.timeline.end(run.span, "failed")
-            await self._tell_failed(name, type(error).__name__, str(error), began, cancelled=False)
+            await self._tell_failed(run, type(error).__name__, str(error), began, cancelled=False)
             raise
         self.timeline.end(run.span, run.status)
 
-    async def _tell_failed(self, name: str, error: str, message: str, began: float, *, cancelled: bool) -> None:
+    async def _tell_failed(self, run: PhaseRun, error: str, message: str, began: float, *, cancelled: bool) -> None:
         event = PhaseFailed(
             start_id=self.id,
             context=self.context,
-            failed_phase=name,
+            failed_phase=run.name,
             error=error,
             message=message,
             cancelled=cancelled,
-            seconds=time.monotonic() - began,
+            seconds=clock.monotonic() - began,
+            reasons=run.reasons,
         )
         await self.notify(event)
 

@@ -1,10 +1,11 @@
 """When each phase of a start ran."""
 
-import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import final
+
+from eventinit import clock
 
 
 @dataclass(slots=True)
@@ -28,17 +29,17 @@ class Timeline:
     """The phases of one start in the order in which they began."""
 
     spans: list[Span] = field(default_factory=list[Span])
-    _zero: float = field(default_factory=time.monotonic)
+    _zero: float = field(default_factory=clock.monotonic)
 
     def begin(self, phase: str) -> Span:
         """Add a phase that begins now."""
-        span = Span(phase, time.monotonic() - self._zero)
+        span = Span(phase, clock.monotonic() - self._zero)
         self.spans.append(span)
         return span
 
     def end(self, span: Span, status: str) -> None:
         """Note that a phase ends now."""
-        span.ended_s = time.monotonic() - self._zero
+        span.ended_s = clock.monotonic() - self._zero
         span.status = status
 
     @contextmanager

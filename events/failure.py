@@ -12,6 +12,7 @@ class PhaseFailed(LifecycleEvent):
         message: Its text; empty when the phase was cancelled.
         cancelled: Whether the phase was cancelled rather than failed.
         seconds: How long the phase had run.
+        reasons: For each veto of the phase its handler and reason.
     """
 
     failed_phase: str
@@ -19,6 +20,7 @@ class PhaseFailed(LifecycleEvent):
     message: str = ""
     cancelled: bool = False
     seconds: float = 0.0
+    reasons: tuple[str, ...] = ()
 
 
 class EngineDied(StartEvent):

@@ -1,10 +1,10 @@
 """The pre and post events of the four phases, one pair for two of the eight hooks each."""
 
-import time
 from typing import Annotated, Any, ClassVar, Literal, NoReturn, Self, cast
 
 from pydantic import BaseModel, ConfigDict, Field, SkipValidation
 
+from eventinit import clock
 from eventinit.context import NodeInitializationContext, read_only
 from eventinit.errors import DetachedContextError
 from eventinit.event import Event, VetoableEvent
@@ -19,7 +19,7 @@ class StartEvent(Event):
     """
 
     start_id: str = ""
-    at: float = Field(default_factory=time.time)
+    at: float = Field(default_factory=clock.now)
 
 
 class _Detached:

@@ -36,6 +36,7 @@ LEAVES = frozenset(
 CONFIG = LEAVES | {"config", "config_file", "dotted_path", "section"}
 BUS = LEAVES | {
     "attachment",
+    "bells",
     "bus",
     "emitter",
     "handler",

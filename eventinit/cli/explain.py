@@ -6,7 +6,7 @@ from typing import Any, final
 
 from eventinit.change import ABSENT, Change, Override
 from eventinit.context import NodeInitializationContext
-from eventinit.events import LifecycleEvent, PostEvent
+from eventinit.events import LifecycleEvent, PhaseFailed, PostEvent
 
 VALUE_WIDTH = 60
 
@@ -25,10 +25,12 @@ class Explanation:
         self._vetoes: list[tuple[str, str]] = []
 
     def note(self, event: LifecycleEvent) -> None:
-        """Take the context from the first event, and the vetoes from the post events."""
+        """Take the context from the first event, and the vetoes from the events that end a phase."""
         self._context = self._context or event.context
         if isinstance(event, PostEvent):
             self._vetoes += ((event.phase or "", reason) for reason in event.outcome.reasons)
+        if isinstance(event, PhaseFailed):
+            self._vetoes += ((event.failed_phase, reason) for reason in event.reasons)
 
     def text(self) -> str:
         """Return what has been changed, overridden and vetoed so far."""

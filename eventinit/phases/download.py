@@ -1,12 +1,12 @@
 """The download phase: the model's files come to this node, and to every other node of the placement group."""
 
-import time
 from collections.abc import Sequence
 from functools import partial
 from typing import final
 
 from anyio import Event, move_on_after
 
+from eventinit import clock
 from eventinit.context import seal, set_by_system
 from eventinit.events import DownloadProgress, PostDownload, PreDownload
 from eventinit.joining import Awaited, together
@@ -87,7 +87,7 @@ class _Reports:
 
     def __init__(self, start: Start) -> None:
         self._start = start
-        self._began = time.monotonic()
+        self._began = clock.monotonic()
         self._latest: FetchProgress | None = None
         self._news = Event()
         self._over = Event()
@@ -113,7 +113,7 @@ class _Reports:
         progress, self._latest = self._latest, None
         if progress is None:
             return
-        seconds = max(time.monotonic() - self._began, 1e-6)
+        seconds = max(clock.monotonic() - self._began, 1e-6)
         await self._start.bus.emit(
             DownloadProgress(
                 start_id=self._start.id,
