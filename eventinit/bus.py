@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
+from functools import partial
 from typing import Any, Self, TypeVar, Unpack, final, overload
 
 from anyio import move_on_after
@@ -19,11 +20,12 @@ from eventinit.marks import Mark, marked_methods
 from eventinit.observers import ObserverSubscription
 from eventinit.registry import Registry
 from eventinit.serving import Serving
-from eventinit.streams import EventStream
+from eventinit.streams import EventStream, StreamLane
 from eventinit.subscription import SubscriberStatus, Subscription, check_event_type
 
 E = TypeVar("E", bound=Event)
 V = TypeVar("V", bound=VetoableEvent)
+L = TypeVar("L", bound=Lane)
 ObserverCall = Callable[[E], None] | Callable[[E], Awaitable[None]]
 
 
@@ -147,9 +149,9 @@ class EventBus(Emitter):
             SubscriptionError: ``event_type`` is no event class.
         """
         check_event_type(event_type)
-        stream = EventStream(event_type, self._registry.remove, where, home=self._home, size=self._queue_size)
-        self._registry.add(stream.lane)
-        return stream
+        return EventStream(
+            self.add_lane(partial(StreamLane, event_type, where=where, home=self._home, size=self._queue_size))
+        )
 
     async def wait_for(self, event_type: type[E], *, timeout: float | None = None, where: Filter | None = None) -> E:
         """Return the next event of a class for which ``where`` is true; one that was emitted before does not count.
@@ -170,9 +172,15 @@ class EventBus(Emitter):
         """Return who is subscribed and how each is doing, handlers first; observers set aside are included."""
         return self._registry.statuses()
 
-    def add_lane(self, lane: Lane) -> None:
-        """Show events to a lane of your own kind, such as the recorder of ``eventinit.testing``."""
+    def add_lane(self, make: Callable[[Callable[[Any], None]], L]) -> L:
+        """Show events to a lane of another kind, such as the recorder of ``eventinit.testing``, and return it.
+
+        Args:
+            make: Returns the lane; it is given what the lane's ``cancel`` is to call.
+        """
+        lane = make(self._registry.remove)
         self._registry.add(lane)
+        return lane
 
     def signal(self, event_type: type[Event]) -> Signal:
         """Return the blinker signal of an event class, for receivers connected with blinker itself.
@@ -213,17 +221,17 @@ class EventBus(Emitter):
         await self.aclose()
 
     def _watch(self, event_type: type[Event], observer: Callable[[Any], Any], where: Filter | None) -> Subscription:
-        lane = ObserverSubscription(
+        make = partial(
+            ObserverSubscription,
             event_type,
             observer,
-            self._registry.remove,
-            where,
+            where=where,
             home=self._home,
             bells=self._serving.bells,
             size=self._queue_size,
             emit=self.emit,
         )
-        self._registry.add(lane)
+        lane = self.add_lane(make)
         self._serving.serve()
         return lane
 

@@ -17,6 +17,11 @@ class StreamLane(QueueLane):
 
     __slots__ = ()
 
+    def __init__(
+        self, event_type: type[Event], end: Callable[[Any], None], *, where: Filter | None, home: HomeLoop, size: int
+    ) -> None:
+        super().__init__(event_type, f"stream of {event_type.__name__}", end, where, home=home, size=size)
+
     async def next_event(self) -> Event:
         """Return the next event, once there is one.
 
@@ -53,31 +58,23 @@ class EventStream(Generic[E]):
     share one; each event then goes to one of them. One that nobody holds any more is cancelled by itself.
     """
 
-    def __init__(
-        self,
-        event_type: type[E],
-        end: Callable[[Any], None],
-        where: Filter | None,
-        *,
-        home: HomeLoop,
-        size: int,
-    ) -> None:
-        self.lane = StreamLane(event_type, f"stream of {event_type.__name__}", end, where, home=home, size=size)
+    def __init__(self, lane: StreamLane) -> None:
+        self._lane = lane
 
     @property
     def dropped(self) -> int:
         """How many events were lost because the queue was full."""
-        return self.lane.dropped
+        return self._lane.dropped
 
     def cancel(self) -> None:
         """End the stream after what is queued; from any thread, and twice is harmless."""
-        self.lane.cancel()
+        self._lane.cancel()
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> E:
-        return cast("E", await self.lane.next_event())
+        return cast("E", await self._lane.next_event())
 
     def __enter__(self) -> Self:
         return self
@@ -86,4 +83,4 @@ class EventStream(Generic[E]):
         self.cancel()
 
     def __del__(self) -> None:
-        self.lane.cancel()
+        self.cancel()

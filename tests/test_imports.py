@@ -71,7 +71,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     "downloads": LEAVES | {"downloads"},
     "backends": LEAVES | {"backends", "downloads"},
     "preload": LEAVES | {"backends"},
-    "testing": EVENTS | {"testing"},
+    "testing": EVENTS | BUS | {"testing"},
     "callback": BUS | CONFIG | {"callback"},
     "node": EVENTS | BUS | {"node"},
     "initializer": INITIALIZER,
