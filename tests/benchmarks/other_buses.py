@@ -218,7 +218,7 @@ class Bubus(_ModelBus):
 
     name = "bubus"
     package = "bubus"
-    note = f"{_ModelBus.note}; it looks through the last 50 at each emit"
+    note = f"{_ModelBus.note}; it grows slower until its history holds 50"
 
     async def emit_all(self, events: Sequence[Any]) -> None:
         dispatch = self._bus.dispatch
