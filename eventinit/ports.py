@@ -60,6 +60,30 @@ class DownloadResult:
     seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class DownloadSettings:
+    """How files are fetched.
+
+    Attributes:
+        verify: ``size``: what is on disk already counts when its size and version are right; ``full``: when its
+            checksum is right as well. What is fetched is checked against the store's checksum in any case, if it has one.
+        max_concurrency: How many requests there are at a time.
+        max_bandwidth: How many bytes per second come at most, in all; None is no limit.
+        stall_timeout_s: For how many seconds no byte may come before a request counts as stalled.
+        attempts: How often a request is tried on each mirror.
+        include: Globs of names, relative to the model's folder; if there are any, only what matches one is fetched.
+        exclude: Globs of names that are not fetched.
+    """
+
+    verify: Literal["size", "full"] = "size"
+    max_concurrency: int = 8
+    max_bandwidth: float | None = None
+    stall_timeout_s: float = 30.0
+    attempts: int = 5
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+
+
 class ModelSource(Protocol):
     """Where one model's files come from."""
 
