@@ -22,6 +22,7 @@ EventInitError
 │   ├── ModelNotFoundError (FileNotFoundError)     no such folder, bucket, prefix or repository
 │   ├── AccessDeniedError (PermissionError)        the store knows the model and refuses it
 │   ├── StoreUnavailableError (ConnectionError)    the store does not answer
+│   │   └── StoreSilentError (TimeoutError)        it answered nothing, or no further byte, for too long
 │   ├── StalledError (TimeoutError)                no byte came for too long
 │   ├── ObjectChangedError                         the store has another content than when it was listed
 │   ├── IntegrityError (ValueError)                a file that came out other than the store has it
@@ -234,6 +235,14 @@ class AccessDeniedError(DownloadError, PermissionError):
 
 class StoreUnavailableError(DownloadError, ConnectionError):
     """Raised when the store cannot be reached or answers with errors of its own."""
+
+
+class StoreSilentError(StoreUnavailableError, TimeoutError):
+    """Raised when a store took a request and then sent nothing, or no further byte, for ``silent_s`` seconds."""
+
+    def __init__(self, source: str, problem: str, silent_s: float) -> None:
+        self.silent_s = silent_s
+        super().__init__(source, problem)
 
 
 class StalledError(DownloadError, TimeoutError):

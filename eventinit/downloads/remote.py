@@ -6,6 +6,9 @@ from typing import Literal, Protocol
 
 Algorithm = Literal["md5", "sha1", "sha256", "crc32c"]
 
+CHECKSUM_WORTH_BYTES = 1024 * 1024
+"""From this size on a file is worth a request of its own for its checksum."""
+
 
 @dataclass(frozen=True, slots=True)
 class Checksum:
@@ -60,6 +63,14 @@ class Store(Protocol):
         """
         ...
 
+    async def checksum(self, file: RemoteFile) -> Checksum | None:
+        """Return the checksum that the store has of this content, or None when it has none that counts.
+
+        ``file.checksum`` where the listing told it; else it takes one request, so it is asked for files that are to be
+        fetched, and worth it from ``CHECKSUM_WORTH_BYTES`` on. A store that does not answer this has none.
+        """
+        ...
+
     def read(self, file: RemoteFile, start: int, end: int) -> AsyncIterator[memoryview]:
         """Yield the bytes from ``start`` up to ``end``, in pieces of up to about 1 MiB, as they arrive.
 
@@ -67,7 +78,8 @@ class Store(Protocol):
 
         Raises:
             ObjectChangedError: The store now has another content than ``file.version``.
-            StoreUnavailableError: The connection failed or was silent for the stall timeout; trying again may help.
+            StoreUnavailableError: The connection failed, the store answered with an error of its own, or the bytes ended
+                early; trying again may help. ``StoreSilentError``, one of these, when no byte came for the stall timeout.
             DownloadError: Any other refusal; trying again will not help.
         """
         ...
