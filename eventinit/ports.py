@@ -98,8 +98,21 @@ class ModelSource(Protocol):
         ...
 
 
-OpenSource = Callable[[str], ModelSource]
-"""Gives the source for a ``model_source``: a local folder, a Hugging Face id or a URI."""
+class OpenSource(Protocol):
+    """Gives the source of a model: a local folder, a Hugging Face id or a URI, or several mirrors of one model."""
+
+    def __call__(self, *sources: str, settings: DownloadSettings) -> ModelSource:
+        """Return the source; nothing is asked of it yet."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class DownloadRequest:
+    """What another node is asked to fetch: a model from its mirrors, the files of a mode, and how."""
+
+    sources: tuple[str, ...]
+    mode: DownloadMode
+    settings: DownloadSettings = DownloadSettings()
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,9 +185,7 @@ class Cluster(Protocol):
         """Remove a group, ready or not; removing it twice is harmless."""
         ...
 
-    async def fetch_on(
-        self, node_id: str, model_source: str, mode: DownloadMode, runtime_env: Mapping[str, Any]
-    ) -> DownloadResult:
+    async def fetch_on(self, node_id: str, request: DownloadRequest, runtime_env: Mapping[str, Any]) -> DownloadResult:
         """Bring a model's files to another node; cancelling ends the fetch there."""
         ...
 

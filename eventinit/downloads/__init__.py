@@ -7,7 +7,7 @@ from eventinit.downloads.hub import HubSource
 from eventinit.downloads.local_folder import LocalFolderSource
 from eventinit.downloads.s3 import S3Source
 from eventinit.errors import ConfigError
-from eventinit.ports import ModelSource
+from eventinit.ports import DownloadSettings, ModelSource
 
 __all__ = ["HubSource", "LocalFolderSource", "S3Source", "open_source"]
 
@@ -16,7 +16,7 @@ _HUB_ID = re.compile(r"(?P<repository>[\w.-]+(/[\w.-]+)?)(@(?P<revision>[^@\s]+)
 _SUPPORTED = "use a local folder, a Hugging Face id such as org/name or org/name@revision, or s3://bucket/prefix"
 
 
-def open_source(model_source: str) -> ModelSource:
+def open_source(*sources: str, settings: DownloadSettings = DownloadSettings()) -> ModelSource:
     """Return the source that a string names: a local folder, a Hugging Face id or an ``s3://`` URI.
 
     What exists as a folder, or is written like a path, is a folder; ``org/name`` is a Hub id otherwise.
@@ -24,6 +24,7 @@ def open_source(model_source: str) -> ModelSource:
     Raises:
         ConfigError: The string names none of these.
     """
+    model_source = sources[0]
     scheme = _SCHEME.match(model_source)
     if scheme:
         return _open_uri(model_source, scheme[1].lower())
