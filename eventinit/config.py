@@ -3,7 +3,8 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, cast, get_args
+from types import UnionType
+from typing import Annotated, Any, Literal, Self, Union, cast, get_args, get_origin
 
 from pydantic import (
     AfterValidator,
@@ -208,4 +209,5 @@ class LLMConfig(Section):
 
 
 def _takes_text(field: FieldInfo) -> bool:
-    return field.annotation is str or not {Text, str}.isdisjoint(get_args(field.annotation))
+    is_union = get_origin(field.annotation) in {Union, UnionType}
+    return field.annotation is str or (is_union and not {Text, str}.isdisjoint(get_args(field.annotation)))
