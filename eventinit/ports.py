@@ -66,12 +66,12 @@ class DownloadSettings:
 
     Attributes:
         verify: ``size``: what is on disk already counts when its size and version are right; ``full``: when its
-            checksum is right as well. What is fetched is checked against the store's checksum in any case, if it has one.
+            checksum is right as well. What is fetched is always checked against the store's checksum, if it has one.
         max_concurrency: How many requests there are at a time.
         max_bandwidth: How many bytes per second come at most, in all; None is no limit.
         stall_timeout_s: For how many seconds no byte may come before a request counts as stalled.
         attempts: How often a request is tried on each mirror.
-        include: Globs of names, relative to the model's folder; if there are any, only what matches one is fetched.
+        include: Globs of names, relative to the model's folder; if there are any, a name has to match one.
         exclude: Globs of names that are not fetched.
     """
 

@@ -26,7 +26,7 @@ class RemoteFile:
         name: Its path relative to the model's folder, with ``/``.
         key: What the store calls it.
         size: Its size in bytes.
-        version: What tells this content from a later one (etag or version id), or None when the store has no such thing.
+        version: What tells this content from a later one (etag or version id), or None when there is no such thing.
         checksum: The store's checksum of the content, if it has one.
     """
 
@@ -47,12 +47,12 @@ class Store(Protocol):
 
     @property
     def identity(self) -> str:
-        """What tells this place from every other, such as the endpoint and the URI; it names the folder in the cache."""
+        """What tells this place from every other, such as endpoint and URI; it names the folder in the cache."""
         ...
 
     @property
     def reads_ranges(self) -> bool:
-        """Whether a file can be read from its middle; otherwise ``read`` always begins at 0. Known after ``list``."""
+        """Whether a file can be read from its middle; else ``read`` always begins at 0. Known after ``list``."""
         ...
 
     async def list(self) -> Sequence[RemoteFile]:
@@ -78,8 +78,9 @@ class Store(Protocol):
 
         Raises:
             ObjectChangedError: The store now has another content than ``file.version``.
-            StoreUnavailableError: The connection failed, the store answered with an error of its own, or the bytes ended
-                early; trying again may help. ``StoreSilentError``, one of these, when no byte came for the stall timeout.
+            StoreUnavailableError: The connection failed, the store answered with an error of its own, or the bytes
+                ended early; trying again may help. ``StoreSilentError``, one of these, when no byte came for the stall
+                timeout.
             DownloadError: Any other refusal; trying again will not help.
         """
         ...
