@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, cast, final
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 import anyio
 import obstore
@@ -64,20 +64,19 @@ class HttpModels(ObjectStore):
         parts = urlsplit(uri)
         if not parts.hostname or "@" in parts.netloc or parts.fragment:
             raise ConfigError("model_source", ["a web address is https://host/path/, with no user and no fragment"])
-        path = parts.path.rstrip("/")
-        self._parts = parts._replace(path=path)
-        shown = urlunsplit((parts.scheme, parts.netloc, path, "", ""))
+        path = parts.path.strip("/")
+        self._server = parts._replace(path="")
         place = Place(
-            shown,
+            f"{parts.scheme}://{parts.netloc}/{path}".rstrip("/"),
             endpoint=f"{parts.scheme}://{parts.netloc}",
-            holder=f"the folder {path or '/'}",
+            holder=f"the folder /{path}",
             access="let anyone who has the address read it, or put a signed query into model_source",
             setting="the network to it",
             region=None,
             stall_timeout_s=settings.stall_timeout_s,
         )
         self._reads_ranges = True
-        super().__init__(place, "", settings)
+        super().__init__(place, unquote(path), settings)
 
     @property
     def reads_ranges(self) -> bool:
@@ -97,15 +96,16 @@ class HttpModels(ObjectStore):
     async def _listed(self) -> Sequence[RemoteFile]:
         """Return what WebDAV lists, or nothing: a server that refuses to list may still have the files."""
         try:
-            found = [self._file(meta) async for meta in list_objects(self._reader, None)]
+            found = [self._file(meta) async for meta in list_objects(self._reader, self._prefix or None)]
         except Exception as error:  # noqa: BLE001 - whatever a server makes of a method that it does not know
             log_event(logging.DEBUG, "no_listing", source=self.source, problem=type(error).__name__)
             return []
-        return without_folder_markers(found)
+        # What lies elsewhere has been linked to: a listing of a folder is what is in it.
+        return without_folder_markers([file for file in found if file.key == self._key(file.name)])
 
     async def _found(self, probe: Probe) -> Sequence[RemoteFile]:
         """Ask for the names that a model may have, and for one that nobody has: what is said of it means absence."""
-        index = await probe.content(self._url(INDEX), _INDEX_BYTES)
+        index = await probe.content(self._url(self._key(INDEX)), _INDEX_BYTES)
         shards = self._shards(index)
         nonsense = f"no-such-file-{secrets.token_hex(8)}"
         answers = await self._heads(probe, {INDEX, *KNOWN_NAMES, *shards, nonsense})
@@ -128,7 +128,7 @@ class HttpModels(ObjectStore):
         answers: dict[str, Answer] = {}
 
         async def ask(name: str) -> None:
-            answers[name] = await probe.head(self._url(name))
+            answers[name] = await probe.head(self._url(self._key(name)))
 
         try:
             async with anyio.create_task_group() as requests:
@@ -165,7 +165,7 @@ class HttpModels(ObjectStore):
             )
         modified = answer.headers.get("last-modified")
         version = _version(answer.headers.get("etag"), parsedate_to_datetime(modified) if modified else None)
-        return RemoteFile(name, name, answer.size, version, self._checksum_in(answer.headers))
+        return RemoteFile(name, self._key(name), answer.size, version, self._checksum_in(answer.headers))
 
     @asynccontextmanager
     async def _probe(self) -> AsyncGenerator[Probe]:
@@ -182,7 +182,7 @@ class HttpModels(ObjectStore):
                 raise cut(self._place, self._place.holder) from error
 
     def _open(self, options: "ClientConfig", retries: "RetryConfig") -> HTTPStore:
-        return HTTPStore(urlunsplit(self._parts), client_options=options, retry_config=retries)
+        return HTTPStore(urlunsplit(self._server), client_options=options, retry_config=retries)
 
     async def _require_access(self) -> None:
         """Return at once: an address is all that there is."""
@@ -191,7 +191,10 @@ class HttpModels(ObjectStore):
         return self._url(key)
 
     def _url(self, key: str) -> str:
-        return urlunsplit(self._parts._replace(path=f"{self._parts.path}/{quote(key)}"))
+        return urlunsplit(self._server._replace(path=f"/{quote(key)}"))
+
+    def _key(self, name: str) -> str:
+        return f"{self._prefix}/{name}".removeprefix("/")
 
     def _version(self, meta: "ObjectMeta") -> str | None:
         return _version(meta["e_tag"], meta["last_modified"])
