@@ -36,7 +36,7 @@ def open_source(*sources: str, settings: DownloadSettings = _DEFAULTS) -> ModelS
     hub_id = _HUB_ID.fullmatch(model_source)
     if not hub_id:
         raise ConfigError("model_source", [f"{model_source!r} is no folder, Hugging Face id or URI; {_SUPPORTED}"])
-    return HubSource(hub_id["repository"], hub_id["revision"])
+    return HubSource(hub_id["repository"], hub_id["revision"], settings)
 
 
 def _is_path(model_source: str) -> bool:

@@ -1,7 +1,6 @@
 """Models on the Hugging Face Hub, in huggingface_hub's own cache."""
 
 import logging
-import random
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -10,11 +9,12 @@ from typing import TypeVar, final
 
 from anyio import sleep
 
+from eventinit.downloads.file_set import is_wanted
 from eventinit.downloads.hub_cache import HubFile, RepositoryCache, is_commit
 from eventinit.downloads.hub_errors import OFFLINE, hub_error
-from eventinit.downloads.hub_plan import wanted
 from eventinit.downloads.hub_process import ChildFetch
 from eventinit.downloads.hub_transfer import Job
+from eventinit.downloads.reading import backoff_s
 from eventinit.errors import AccessDeniedError, DownloadError, StoreUnavailableError
 from eventinit.logs import log_event
 from eventinit.ports import DownloadMode, DownloadResult, DownloadSettings, FetchProgress
@@ -25,8 +25,6 @@ T = TypeVar("T")
 _DEFAULT = DownloadSettings()
 _ASK_TIMEOUT_S = 5.0
 _PATIENCE_S = 0.5
-_FIRST_WAIT_S = 0.25
-_LONGEST_WAIT_S = 10.0
 
 
 @final
@@ -84,7 +82,7 @@ class HubSource:
             tries += 1
             if not isinstance(answer, StoreUnavailableError) or _is_offline() or tries >= self._settings.attempts:
                 raise answer
-            await sleep(random.uniform(0, min(_FIRST_WAIT_S * 2**tries, _LONGEST_WAIT_S)))  # noqa: S311
+            await sleep(backoff_s(tries))
 
     def _ask(self, cache: RepositoryCache, mode: DownloadMode) -> str | DownloadError:
         if is_commit(self._revision):
@@ -116,7 +114,7 @@ class HubSource:
         files = cache.listing(commit)
         if files is None:
             return None
-        chosen = wanted(files, mode, self._settings)
+        chosen = [file for file in files if is_wanted(mode, file.name, self._settings)]
         return chosen if all(cache.holds(commit, file) for file in chosen) else None
 
     async def _fetch(

@@ -8,7 +8,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -137,11 +137,6 @@ class RepositoryCache:
 def is_commit(revision: str) -> bool:
     """Return whether a revision is the full name of a commit, which never changes."""
     return _COMMIT.fullmatch(revision) is not None
-
-
-def unsafe_name(files: Sequence[HubFile]) -> str | None:
-    """Return the first name that would leave the folder of the model, if there is one."""
-    return next((file.name for file in files if not _is_safe(file.name) or not _is_safe(file.etag)), None)
 
 
 def _is_safe(name: str) -> bool:

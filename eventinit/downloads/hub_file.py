@@ -5,21 +5,21 @@ This blocks, and belongs into the process that ``hub_child`` runs.
 """
 
 import hashlib
-import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, final
+from typing import Any, BinaryIO, final
 
 from eventinit.downloads.hub_cache import HubFile, RepositoryCache
 from eventinit.downloads.hub_pace import Pace
+from eventinit.downloads.hub_xet import XetFailedError, is_in_xet, xet_pieces
+from eventinit.downloads.reading import LONGEST_BACKOFF_S, backoff_s
+from eventinit.downloads.verification import safetensors_problem
 from eventinit.errors import IntegrityError
 from eventinit.ports import DownloadSettings
 
 _PIECE = 1024 * 1024
-_FIRST_WAIT_S = 0.5
-_LONGEST_WAIT_S = 8.0
 _BUSY = {408, 429, 500, 502, 503, 504}
 
 
@@ -44,6 +44,7 @@ class FileFetch:
     repository: Repository
     file: HubFile
     hashed: Callable[[int], None] = field(repr=False)
+    without_xet: bool = False
 
     def run(self) -> None:
         """Bring the file into the cache, whole and checked; what another process fetches is waited for."""
@@ -99,7 +100,7 @@ class FileFetch:
             except Exception as error:
                 size = _size(partial)
                 tries, had = (1 if had < size < self.file.size else tries + 1), size
-                if size >= self.file.size:
+                if size >= self.file.size > 0:
                     return  # what came is whole or damaged; whoever checks it finds out
                 if tries >= self.repository.settings.attempts or not _passes(error):
                     raise
@@ -108,26 +109,43 @@ class FileFetch:
                 return
 
     def _transfer(self, partial: Path) -> None:
-        repository, hub = self.repository, _transfers()
         if _size(partial) > self.file.size:
             partial.unlink()
-        url = hub.hf_hub_url(repository.name, self.file.name, revision=repository.commit, endpoint=repository.endpoint)
-        with partial.open("ab", buffering=0) as target:
-            hub.http_get(
-                url,
-                target,
-                resume_size=target.tell(),
-                headers={**hub.build_hf_headers(), "Accept-Encoding": "identity"},
-                expected_size=self.file.size,
-                displayed_filename=self.file.name,
-                tqdm_class=repository.pace.bar_class(),
-            )
+        with partial.open("ab") as target:
+            if not self.without_xet and is_in_xet(self.file):
+                self._by_xet(target)
+            else:
+                self._by_http(target)
+
+    def _by_xet(self, target: BinaryIO) -> None:
+        repository = self.repository
+        try:
+            for piece in xet_pieces(repository.name, repository.commit, repository.endpoint, self.file, target.tell()):
+                repository.pace.arrived(len(piece))
+                target.write(piece)
+        except XetFailedError:
+            self.without_xet = True
+            raise
+
+    def _by_http(self, target: BinaryIO) -> None:
+        repository, hub = self.repository, _transfers()
+        hub.http_get(
+            hub.hf_hub_url(repository.name, self.file.name, revision=repository.commit, endpoint=repository.endpoint),
+            target,
+            resume_size=target.tell(),
+            headers={**hub.build_hf_headers(), "Accept-Encoding": "identity"},
+            expected_size=self.file.size,
+            displayed_filename=self.file.name,
+            tqdm_class=repository.pace.bar_class(),
+        )
 
     def _problem(self, path: Path) -> tuple[str, str] | None:
         """Return what a file should be and what it is, or None if it is right."""
         size = path.stat().st_size
         if size != self.file.size:
             return f"{self.file.size} bytes", f"{size} bytes"
+        if self.file.name.endswith(".safetensors") and (broken := safetensors_problem(path)):
+            return "a readable safetensors header", broken
         expected, digest = self._checksum()
         if expected is None:
             return None
@@ -168,11 +186,13 @@ def _passes(error: Exception) -> bool:
     if isinstance(error, HfHubHTTPError):
         return error.response.status_code in _BUSY
     # An OSError without a number is huggingface_hub's word for a file of another size than was announced.
-    return isinstance(error, httpx2.TransportError) or (isinstance(error, OSError) and error.errno is None)
+    return isinstance(error, httpx2.TransportError | XetFailedError) or (
+        isinstance(error, OSError) and error.errno is None
+    )
 
 
 def _wait_s(error: Exception, tries: int) -> float:
     asked = getattr(getattr(error, "response", None), "headers", {}).get("Retry-After", "")
     if str(asked).isdigit():
-        return min(float(asked), _LONGEST_WAIT_S)
-    return random.uniform(0, min(_FIRST_WAIT_S * 2**tries, _LONGEST_WAIT_S))  # noqa: S311
+        return min(float(asked), LONGEST_BACKOFF_S)
+    return backoff_s(tries)

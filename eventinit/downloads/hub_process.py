@@ -2,7 +2,6 @@
 
 import json
 import os
-import random
 import signal
 import sys
 from collections.abc import AsyncGenerator, Callable, Mapping
@@ -18,14 +17,13 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 
 from eventinit.downloads.hub_errors import from_json
 from eventinit.downloads.hub_transfer import Job
+from eventinit.downloads.reading import backoff_s
 from eventinit.errors import DownloadError, StalledError, StoreUnavailableError
 from eventinit.ports import FetchProgress
 
 _GRACE_S = 0.5
 _START_TIMEOUT_S = 120.0
 _LONGEST_LINE = 4 * 1024 * 1024
-_FIRST_WAIT_S = 0.25
-_LONGEST_WAIT_S = 10.0
 _NOTHING = FetchProgress(0, 0, 0, 0)
 _OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
 
@@ -69,7 +67,7 @@ class ChildFetch:
                 tries = 1 if self._moved else tries + 1
                 if tries >= self.job.settings.attempts:
                     raise self._given_up(lost) from None
-            await sleep(random.uniform(0, min(_FIRST_WAIT_S * 2**tries, _LONGEST_WAIT_S)))  # noqa: S311
+            await sleep(backoff_s(tries))
 
     async def _try(self) -> None:
         before = self.bytes_fetched

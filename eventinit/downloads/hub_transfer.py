@@ -1,6 +1,5 @@
 """All files of a job from the Hub: listed, weighed against the disk, and fetched side by side, small ones first."""
 
-import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -11,11 +10,12 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, final
 
-from eventinit.downloads.hub_cache import HubFile, RepositoryCache, unsafe_name
+from eventinit.downloads.cache import safe_paths
+from eventinit.downloads.disk_space import require_space
+from eventinit.downloads.file_set import is_wanted
+from eventinit.downloads.hub_cache import HubFile, RepositoryCache
 from eventinit.downloads.hub_file import FileFetch, Repository
 from eventinit.downloads.hub_pace import Pace
-from eventinit.downloads.hub_plan import wanted
-from eventinit.errors import DiskFullError, UnsafeKeyError
 from eventinit.ports import DownloadMode, DownloadSettings, FetchProgress
 
 _LOOK_INTERVAL_S = 0.1
@@ -91,7 +91,7 @@ class Transfer:
         Raises:
             DownloadError: A file is damaged, the disk is too small, or a name would leave the folder.
         """
-        files = wanted(self._files(), self._job.mode, self._job.settings)
+        files = [file for file in self._files() if is_wanted(self._job.mode, file.name, self._job.settings)]
         missing = self._missing(files)
         self._check_disk(missing)
         self._there = {file.name: file.size for file in files}
@@ -112,9 +112,8 @@ class Transfer:
         return files
 
     def _check_names(self, files: list[HubFile]) -> None:
-        if (name := unsafe_name(files)) is not None:
-            problem = f"the file {name!r} cannot be a path in the model's folder; rename it in the repository"
-            raise UnsafeKeyError(self._job.source, problem)
+        safe_paths(self._job.source, self._cache.snapshot(self._job.commit), [file.name for file in files])
+        safe_paths(self._job.source, self._cache.folder / "blobs", {file.etag for file in files})
 
     def _missing(self, files: list[HubFile]) -> list[HubFile]:
         if self._job.settings.verify == "full":
@@ -125,10 +124,7 @@ class Transfer:
         needed = sum(
             file.size - self._cache.bytes_there(file) for file in {file.etag: file for file in missing}.values()
         )
-        folder = next(folder for folder in (self._cache.folder, *self._cache.folder.parents) if folder.is_dir())
-        free = shutil.disk_usage(folder).free
-        if needed > free:
-            raise DiskFullError(self._job.source, str(folder), needed, free)
+        require_space(self._job.source, self._cache.folder, needed)
 
     def _fetch(self, missing: list[HubFile]) -> None:
         # Not in a with block: that would wait for the other threads when one has failed.

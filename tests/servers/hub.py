@@ -42,6 +42,8 @@ class HubState:
         refusals: The status and error code with which every request for a model is answered.
         faults: For each file what goes wrong with the next answers, one after another.
         sizes: The sizes that the list of files says, where they are not the true ones.
+        xet_hashes: What the Xet storage calls the content of files that it has.
+        xet_storage: Where the Xet storage is, such as ``local:///folder``.
         pause_s: How long the server waits before each 64 KiB.
         requests: Every request.
         served: Every file that was sent to its end.
@@ -57,6 +59,8 @@ class HubState:
     refusals: dict[str, tuple[int, str]] = field(default_factory=dict[str, tuple[int, str]])
     faults: dict[str, list[Fault]] = field(default_factory=dict[str, list[Fault]])
     sizes: dict[str, int] = field(default_factory=dict[str, int])
+    xet_hashes: dict[str, str] = field(default_factory=dict[str, str])
+    xet_storage: str | None = None
     pause_s: float = 0.0
     requests: list[str] = field(default_factory=list[str])
     served: list[str] = field(default_factory=list[str])
@@ -115,11 +119,11 @@ class _Handler(BaseHTTPRequestHandler):
         with suppress(ConnectionError):
             self._answer()
 
-    def _answer(self) -> None:
+    def _answer(self) -> None:  # noqa: PLR0911
         path = unquote(urlsplit(self.path).path)
         self.hub.requests.append(f"{self.command} {path}")
         self.hub.tokens.add(self.headers.get("Authorization"))
-        api = re.fullmatch(r"/api/models/([^/]+/[^/]+)/(revision|tree)/([^/]+)/?", path)
+        api = re.fullmatch(r"/api/models/([^/]+/[^/]+)/(revision|tree|xet-read-token)/([^/]+)/?", path)
         file = re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path)
         found = api or file
         if not found:
@@ -133,6 +137,8 @@ class _Handler(BaseHTTPRequestHandler):
         if revision is None:
             return self._refuse(404, "RevisionNotFound")
         commit, files = revision
+        if api and found[2] == "xet-read-token":
+            return self._xet_token()
         if api:
             return self._json(_info(commit, files) if found[2] == "revision" else self._tree(files))
         return self._file(found[3], commit, files)
@@ -155,7 +161,21 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _tree(self, files: Mapping[str, bytes]) -> list[dict[str, object]]:
         sizes = {name: len(content) for name, content in files.items()} | self.hub.sizes
-        return [_entry(name, content, sizes[name]) for name, content in files.items()]
+        entries = {name: _entry(name, content, sizes[name]) for name, content in files.items()}
+        for name, xet_hash in self.hub.xet_hashes.items():
+            entries[name]["xetHash"] = xet_hash
+        return list(entries.values())
+
+    def _xet_token(self) -> None:
+        if self.hub.xet_storage is None:
+            return self._refuse(503)
+        self.send_response(200)
+        self.send_header("X-Xet-Cas-Url", self.hub.xet_storage)
+        self.send_header("X-Xet-Access-Token", "for-xet")
+        self.send_header("X-Xet-Token-Expiration", str(int(time.time()) + 3600))
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+        return None
 
     def _file(self, name: str, commit: str, files: Mapping[str, bytes]) -> None:
         if name not in files:

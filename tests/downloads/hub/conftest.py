@@ -2,7 +2,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.downloads.conftest import MODEL
+from tests.downloads.hub.trials import MODEL
 from tests.servers.hub import HubState, hub_server
 
 

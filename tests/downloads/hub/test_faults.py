@@ -18,14 +18,14 @@ from eventinit.errors import (
 )
 from eventinit.ports import DownloadSettings, FetchProgress
 from tests.downloads.conftest import Reports
-from tests.downloads.hub.trials import children, files, ignore, open_hub
+from tests.downloads.hub.trials import children, files, ignore, open_hub, weights
 from tests.servers.hub import Fault, HubState
 
 pytestmark = [pytest.mark.real, pytest.mark.asyncio]
 
 WEIGHTS = "model.safetensors"
 SIZE = 3 * 1024 * 1024 + 7
-MODEL = {"config.json": b"{}", "tokenizer.json": b"[]" * 100, WEIGHTS: os.urandom(SIZE)}
+MODEL = {"config.json": b"{}", "tokenizer.json": b"[]" * 100, WEIGHTS: weights(SIZE)}
 
 
 def found(folder: Path, pattern: str) -> list[Path]:
@@ -62,6 +62,13 @@ async def test_a_fault_that_passes_ends_in_the_exact_bytes(
     assert reports.is_monotonic()
     assert reports[-1] == FetchProgress(result.bytes_total, result.bytes_total, 3, 3)
     assert found(tmp_path, "*.incomplete") == []
+
+
+async def test_weights_with_a_broken_header_are_refused(hub: HubState, tmp_path: Path) -> None:
+    hub.models["org/name"] = {**MODEL, WEIGHTS: b"no header"}
+
+    with pytest.raises(IntegrityError, match="expected a readable safetensors header"):
+        await open_hub(hub, tmp_path).fetch("MODEL_AND_TOKENIZER", ignore)
 
 
 @pytest.mark.parametrize("kind", ["cut", "stall"])

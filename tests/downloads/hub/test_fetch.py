@@ -16,8 +16,8 @@ import pytest
 from eventinit.downloads.hub import HubSource
 from eventinit.errors import AccessDeniedError, DownloadError, ModelNotFoundError, StoreUnavailableError
 from eventinit.ports import DownloadMode, DownloadSettings, FetchProgress
-from tests.downloads.conftest import MODEL, TOKENIZER, Reports
-from tests.downloads.hub.trials import files, ignore
+from tests.downloads.conftest import Reports
+from tests.downloads.hub.trials import MODEL, TOKENIZER, files, ignore
 from tests.servers.hub import COMMIT, HubState
 
 pytestmark = [pytest.mark.real, pytest.mark.asyncio]

@@ -1,7 +1,6 @@
 """Which commit is fetched, and what the Hub is told."""
 
 import logging
-import os
 from pathlib import Path
 
 import pytest
@@ -9,13 +8,13 @@ import pytest
 from eventinit.downloads.hub import HubSource
 from eventinit.errors import AccessDeniedError, StoreUnavailableError
 from eventinit.ports import DownloadSettings, FetchProgress
-from tests.downloads.hub.trials import children, files, ignore, open_hub
+from tests.downloads.hub.trials import children, files, ignore, open_hub, weights
 from tests.servers.hub import COMMIT, Fault, HubState
 
 pytestmark = [pytest.mark.real, pytest.mark.asyncio]
 
-OLD = {"config.json": b"old", "model.safetensors": os.urandom(1000)}
-NEW = {"config.json": b"new", "model.safetensors": os.urandom(1000)}
+OLD = {"config.json": b"old", "model.safetensors": weights(1000)}
+NEW = {"config.json": b"new", "model.safetensors": weights(1000)}
 LATER = "f" * 40
 DEAD = "http://127.0.0.1:9"
 TOKEN = "hf_NeverToBeSeenAnywhere"
@@ -119,7 +118,7 @@ async def test_globs_choose_among_the_files_of_a_mode(hub: HubState, tmp_path: P
 
 
 async def test_a_limit_of_bytes_per_second_is_kept(hub: HubState, tmp_path: Path) -> None:
-    hub.models["org/name"] = {"a.safetensors": os.urandom(2_000_000), "b.safetensors": os.urandom(2_000_000)}
+    hub.models["org/name"] = {"a.safetensors": weights(2_000_000), "b.safetensors": weights(2_000_000)}
     limited = DownloadSettings(max_bandwidth=2_000_000)
 
     result = await open_hub(hub, tmp_path, settings=limited).fetch("MODEL_AND_TOKENIZER", ignore)

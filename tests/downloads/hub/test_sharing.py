@@ -1,6 +1,5 @@
 """Cancelled, killed and simultaneous fetches from the Hub, with real processes."""
 
-import os
 import random
 import time
 from pathlib import Path
@@ -11,13 +10,13 @@ import pytest
 
 from eventinit.errors import ModelNotFoundError
 from eventinit.ports import FetchProgress
-from tests.downloads.hub.trials import children, files, ignore, is_child, open_hub, program
+from tests.downloads.hub.trials import children, files, ignore, is_child, open_hub, program, weights
 from tests.servers.hub import Fault, HubState
 
 pytestmark = [pytest.mark.real]
 
 SIZE = 4 * 1024 * 1024
-MODEL = {"config.json": b"{}", "model.safetensors": os.urandom(SIZE)}
+MODEL = {"config.json": b"{}", "model.safetensors": weights(SIZE)}
 TOTAL = sum(map(len, MODEL.values()))
 PATIENCE_S = 10.0
 

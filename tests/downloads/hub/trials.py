@@ -2,6 +2,7 @@
 
 import json
 import os
+import struct
 import subprocess
 import sys
 from collections.abc import Generator
@@ -27,6 +28,28 @@ source = HubSource("org/name", "main", settings, endpoint=endpoint, cache_dir=ca
 result = asyncio.run(source.fetch("MODEL_AND_TOKENIZER", report))
 print(json.dumps({"path": str(result.path), "fetched": result.bytes_fetched}), flush=True)
 """
+
+
+def weights(size: int) -> bytes:
+    """Return a safetensors file of so many bytes."""
+    header = json.dumps({"w": {"dtype": "U8", "shape": [size - 108], "data_offsets": [0, size - 108]}}).encode()
+    return struct.pack("<Q", 100) + header.ljust(100) + os.urandom(size - 108)
+
+
+MODEL = {
+    "config.json": b'{"model_type": "tiny"}',
+    "tokenizer.json": b"{}" * 100,
+    "chat_template.jinja": b"{{ messages }}",
+    "README.md": b"# tiny",
+    "empty.txt": b"",
+    "nested/notes.txt": b"deep",
+    "nested/a b/über+50%25 #1&2=?.txt": b"odd",
+    "model-00001-of-00002.safetensors": weights(1000),
+    "model-00002-of-00002.safetensors": weights(40 * 1024 * 1024 + 7),
+}
+"""A model with an empty file, a nested one, and one of many pieces."""
+
+TOKENIZER = {"config.json", "tokenizer.json", "chat_template.jinja"}
 
 
 def ignore(_: FetchProgress) -> None:
