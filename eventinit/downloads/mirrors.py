@@ -59,7 +59,8 @@ class Mirrors:
     def absence(self, index: int, name: str) -> GivenUpError:
         """Return why one store does not have a file."""
         problem = self._refusals.get(index, f"has no {name} of the same size")
-        return GivenUpError(StoreUnavailableError(self.stores[index].source, problem), 0.0)
+        source = self.stores[index].source
+        return GivenUpError(source, StoreUnavailableError(source, problem), 0.0)
 
     def prefer_after(self, index: int) -> None:
         """Begin with the next store from now on, unless that was changed already."""
@@ -83,7 +84,7 @@ class Mirrors:
                 files = await self.stores[index].list()
             except StoreUnavailableError as error:
                 if failures == self._settings.attempts:
-                    raise GivenUpError(error, current_time() - began) from error
+                    raise GivenUpError(self.stores[index].source, error, current_time() - began) from error
                 await sleep(backoff_s(failures))
             else:
                 self._listings[index] = {file.name: file for file in files}
@@ -154,7 +155,7 @@ def _final_error(file: str, stores: Sequence[Store], given_up: Sequence[GivenUpE
     elif len(given_up) == 1:
         error = StoreUnavailableError(sources[0], f"{file}: {last.error.problem} (tried for {last.silent_s:.1f} s)")
     else:
-        tried = "; ".join(f"{failure.error.source}: {failure.error.problem}" for failure in given_up)
+        tried = "; ".join(f"{failure.source}: {failure.problem}" for failure in given_up)
         error = StoreUnavailableError(sources[0], f"{file} cannot be had from any mirror: {tried}")
     error.__cause__ = last.error
     return error

@@ -10,6 +10,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, final
 
+from pydantic import TypeAdapter
+
 from eventinit.downloads.cache import PRIVATE
 from eventinit.downloads.manifest import HeldFile, held_file
 from eventinit.downloads.remote import Checksum, RemoteFile
@@ -17,6 +19,7 @@ from eventinit.downloads.spans import Span, gaps, length, merged
 
 SYNC_BYTES = 256 * 1024 * 1024
 SYNC_S = 5.0
+_LINE = TypeAdapter(dict[str, Any])
 _NEW = os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
@@ -48,6 +51,14 @@ def partial_path(folder: Path, name: str) -> Path:
     return folder / PRIVATE / "partial" / sha256(name.encode()).hexdigest()[:16]
 
 
+def left_in(folder: Path) -> frozenset[str]:
+    """Return the names of all partial files in a folder, without their suffixes."""
+    try:
+        return frozenset(path.name.partition(".")[0] for path in (folder / PRIVATE / "partial").iterdir())
+    except FileNotFoundError:
+        return frozenset()
+
+
 def current_boot() -> str:
     """Return what tells this boot of the machine from others, or nothing when that is not known."""
     try:
@@ -64,7 +75,7 @@ def read_journal(path: Path) -> Journal:
     try:
         lines = path.read_bytes().splitlines(keepends=True)
         for line in lines:
-            said: Any = json.loads(line) if line.endswith(b"\n") else None
+            said = _LINE.validate_json(line if line.endswith(b"\n") else b"")
             if "span" in said:
                 start, end = said["span"]
                 spans.append((int(start), int(end)))
@@ -83,8 +94,11 @@ def read_journal(path: Path) -> Journal:
 def bytes_present(folder: Path, file: RemoteFile, boot_id: str) -> int:
     """Return how many bytes of this very content an earlier fetch has left."""
     path = partial_path(folder, file.name)
-    journal = read_journal(path.with_suffix(".journal"))
-    return length(journal.present(boot_id)) if path.exists() and _fits(journal.header, file) else 0
+    try:
+        size = path.stat().st_size
+    except FileNotFoundError:
+        return 0
+    return length(_usable(read_journal(path.with_suffix(".journal")), file, boot_id, size))
 
 
 def bytes_on_disk(folder: Path, file: RemoteFile) -> int:
@@ -111,8 +125,10 @@ class PartialFile:
         journal = read_journal(self._journal_path)
         self._data = os.open(self.path, _NEW | os.O_RDWR, 0o644)
         self._journal = -1
-        fits = _fits(journal.header, file)
-        self._begin(file, source, journal.present(boot_id) if fits else [], journal.synced if fits else [])
+        self._unsynced, self._synced_at = 0, time.monotonic()
+        size = os.fstat(self._data).st_size
+        present = _usable(journal, file, boot_id, size)
+        self._begin(file, source, present, journal.synced if present else [])
 
     def restart(self, file: RemoteFile, source: str, *, keep: bool = False) -> None:
         """Fetch another content instead, or the same from another place; ``keep`` what is there already."""
@@ -221,6 +237,12 @@ def _fits(header: dict[str, Any], file: RemoteFile) -> bool:
     if theirs and file.checksum:
         return bool(Checksum(**theirs) == file.checksum)
     return file.version is not None and header.get("version") == file.version
+
+
+def _usable(journal: Journal, file: RemoteFile, boot_id: str, size: int) -> list[Span]:
+    """Return what can be relied on of a partial file of so many bytes."""
+    present = journal.present(boot_id)
+    return present if present and present[-1][1] <= size and _fits(journal.header, file) else []
 
 
 def _line(said: object) -> bytes:

@@ -98,6 +98,7 @@ async def _settle(workspace: Workspace, plan: Plan) -> None:
             found = await workspace.run_long(partial(_read_again, workspace, job, entry))
         if found is None:
             log_event(logging.WARNING, "file_damaged_on_disk", file=str(job.path))
+            await workspace.run(partial(workspace.manifest.forget, [job.file.name]))
             plan.missing.append(job)
         else:
             plan.held.append(job)
@@ -125,5 +126,5 @@ def _read_again(workspace: Workspace, job: Job, entry: HeldFile, go_on: Callable
 
 
 def _count_partials(workspace: Workspace, missing: Iterable[Job]) -> None:
-    for job in missing:
+    for job in missing if workspace.left else ():
         job.counted = bytes_present(workspace.folder, job.file, workspace.boot_id)

@@ -37,9 +37,10 @@ class Sink(Protocol):
 
 
 class GivenUpError(Exception):
-    """Raised when a store has failed as often as it may; ``silent_s`` is how long no byte had come."""
+    """Raised when the store ``source`` has failed as often as it may; ``silent_s`` is how long no byte had come."""
 
-    def __init__(self, error: StoreUnavailableError, silent_s: float) -> None:
+    def __init__(self, source: str, error: StoreUnavailableError, silent_s: float) -> None:
+        self.source = source
         self.error = error
         self.problem = error.problem
         self.silent_s = silent_s
@@ -126,7 +127,7 @@ class Reading:
         await self._sink.flush()
         self._failures += 1
         if self._failures >= self._settings.attempts:
-            raise GivenUpError(error, current_time() - self._last_byte_at) from error
+            raise GivenUpError(self._store.source, error, current_time() - self._last_byte_at) from error
         delay_s = backoff_s(self._failures)
         log_event(logging.INFO, "fetch_retried", source=self._store.source, file=self._file.name, delay_s=delay_s)
         await sleep(delay_s)

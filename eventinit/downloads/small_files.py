@@ -104,13 +104,15 @@ def _publish_one(workspace: Workspace, received: Received) -> HeldFile | Damage:
     if expected and actual != expected:
         return Damage(job, f"{expected.algorithm} {expected.value}", actual.value)
     new = partial_path(workspace.folder, job.file.name).with_suffix(".whole")
+    workspace.make_folder(new.parent)
     mtime_ns = _write_new(new, received.pieces)
     if problem := is_broken(job.file.name, new):
         new.unlink()
         return Damage(job, "the header of a safetensors file", problem)
-    job.path.parent.mkdir(parents=True, exist_ok=True)
+    workspace.make_folder(job.path.parent)
     new.replace(job.path)
-    remove_partial(workspace.folder, job.file.name)
+    if new.stem in workspace.left:
+        remove_partial(workspace.folder, job.file.name)
     return job.record(actual, compared=bool(expected), mtime_ns=mtime_ns, boot_id=workspace.boot_id)
 
 
@@ -120,12 +122,7 @@ def is_broken(name: str, path: Path) -> str | None:
 
 
 def _write_new(path: Path, pieces: Sequence[Any]) -> int:
-    try:
-        file = path.open("wb", buffering=0)
-    except FileNotFoundError:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("wb", buffering=0)
-    with file:
+    with path.open("wb", buffering=0) as file:
         for piece in pieces:
             rest = memoryview(piece)
             while rest.nbytes:

@@ -14,7 +14,7 @@ from eventinit.downloads.cache import PRIVATE
 from eventinit.downloads.disk_errors import disk_errors
 from eventinit.downloads.file_lock import FileLocks
 from eventinit.downloads.manifest import Manifest
-from eventinit.downloads.partial_file import PartialFile, current_boot
+from eventinit.downloads.partial_file import PartialFile, current_boot, left_in
 from eventinit.threads import run_in_thread
 
 T = TypeVar("T")
@@ -30,6 +30,11 @@ class _ClosedError(Exception):
 class Workspace:
     """A model's folder with its locks and its manifest, for one fetch.
 
+    Attributes:
+        left: What earlier fetches had not completed, by the names of their partial files.
+        partials: The partial files that are open.
+        needed_bytes: What the fetch needs of the disk, for its errors.
+
     A thread cannot be interrupted, and a cancelled caller may leave one behind. The locks are let go only when no
     thread of this fetch writes any more, and from then on none begins to: so nobody writes into a file whose lock
     somebody else has taken over.
@@ -43,6 +48,8 @@ class Workspace:
         self.manifest = Manifest(folder, self.locks)
         self.partials: set[PartialFile] = set()
         self.needed_bytes = 0
+        self.left = left_in(folder)
+        self._made: set[Path] = set()
         self._limiter = CapacityLimiter(THREADS)
         self._changed = threading.Condition()
         self._at_work = 0
@@ -59,6 +66,12 @@ class Workspace:
         body = partial(self._guarded, partial(work, lambda: not hurry.is_set()))
         with disk_errors(self.source, self.folder):
             return await run_in_thread(body, name="checking a file", hurry=hurry, limiter=self._limiter)
+
+    def make_folder(self, folder: Path) -> None:
+        """Make a folder, if that was not done already."""
+        if folder not in self._made:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._made.add(folder)
 
     def close(self) -> None:
         """Wait for the threads at work, then let go of files and locks."""
