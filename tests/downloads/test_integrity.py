@@ -12,7 +12,7 @@ from eventinit.downloads.verification import digest, safetensors_problem
 from eventinit.errors import IntegrityError
 from eventinit.ports import DownloadSettings
 from tests.downloads.conftest import Reports, contents
-from tests.downloads.scripted_store import MIB, MODEL, Fault, Request, Script, ScriptedStore, weights
+from tests.downloads.scripted_store import MIB, MODEL, Fault, Request, Script, ScriptedStore, ignore, weights
 
 pytestmark = pytest.mark.usefixtures("cache")
 
@@ -53,7 +53,7 @@ async def test_a_byte_that_is_flipped_again_is_an_error_with_both_checksums(name
     store = ScriptedStore(MODEL, algorithm="sha256", script=lambda r: Fault(1, flip=True) if r.name == name else None)
 
     with pytest.raises(IntegrityError, match=f"{name} is damaged") as caught:
-        await StoreSource([store]).fetch("MODEL_AND_TOKENIZER", lambda _: None)
+        await StoreSource([store]).fetch("MODEL_AND_TOKENIZER", ignore)
 
     expected = digest([MODEL[name]], "sha256").value
     assert caught.value.file == name
@@ -69,7 +69,7 @@ async def test_weights_that_the_store_itself_has_broken_never_reach_the_engine(c
         store = ScriptedStore({"a.safetensors": weights(1, size)[:-1]}, identity=str(size))
 
         with pytest.raises(IntegrityError, match=r"expected the header of a safetensors file, got tensors of"):
-            await StoreSource([store]).fetch("MODEL_AND_TOKENIZER", lambda _: None)
+            await StoreSource([store]).fetch("MODEL_AND_TOKENIZER", ignore)
 
     assert [contents(folder) for folder in (cache / "memory").iterdir()] == [{}, {}]
 
@@ -82,11 +82,11 @@ async def test_a_byte_flipped_on_the_disk_is_found_by_the_full_verification(
 ) -> None:
     """Its size and time are as they were, so that only the content tells."""
     store = ScriptedStore(MODEL, algorithm=algorithm)
-    path = (await StoreSource([store], FULL).fetch("MODEL_AND_TOKENIZER", lambda _: None)).path
+    path = (await StoreSource([store], FULL).fetch("MODEL_AND_TOKENIZER", ignore)).path
     _flip_on_disk(path / name)
 
-    assert (await StoreSource([store]).fetch("MODEL_AND_TOKENIZER", lambda _: None)).bytes_fetched == 0
-    result = await StoreSource([store], FULL).fetch("MODEL_AND_TOKENIZER", lambda _: None)
+    assert (await StoreSource([store]).fetch("MODEL_AND_TOKENIZER", ignore)).bytes_fetched == 0
+    result = await StoreSource([store], FULL).fetch("MODEL_AND_TOKENIZER", ignore)
 
     assert contents(path) == MODEL
     assert result.bytes_fetched == len(MODEL[name])
@@ -94,30 +94,30 @@ async def test_a_byte_flipped_on_the_disk_is_found_by_the_full_verification(
 
 @pytest.mark.asyncio
 async def test_without_a_checksum_the_record_says_size_only() -> None:
-    path = (await StoreSource([ScriptedStore(MODEL)]).fetch("MODEL_AND_TOKENIZER", lambda _: None)).path
+    path = (await StoreSource([ScriptedStore(MODEL)]).fetch("MODEL_AND_TOKENIZER", ignore)).path
 
     files = read_manifest(path).files
     assert {files[name].verified for name in NAMES} == {"size only"}
     assert files["medium.bin"].checksum is None
 
-    await StoreSource([ScriptedStore(MODEL)], FULL).fetch("MODEL_AND_TOKENIZER", lambda _: None)
+    await StoreSource([ScriptedStore(MODEL)], FULL).fetch("MODEL_AND_TOKENIZER", ignore)
     assert read_manifest(path).files["medium.bin"].checksum == digest([MODEL["medium.bin"]], "sha256")
 
 
 @pytest.mark.asyncio
 async def test_a_file_that_was_only_touched_is_read_and_kept() -> None:
     store = ScriptedStore(MODEL, algorithm="md5")
-    path = (await StoreSource([store]).fetch("MODEL_AND_TOKENIZER", lambda _: None)).path
+    path = (await StoreSource([store]).fetch("MODEL_AND_TOKENIZER", ignore)).path
     os.utime(path / "medium.bin", ns=(1, 1))
 
-    assert (await StoreSource([store]).fetch("MODEL_AND_TOKENIZER", lambda _: None)).bytes_fetched == 0
+    assert (await StoreSource([store]).fetch("MODEL_AND_TOKENIZER", ignore)).bytes_fetched == 0
 
 
 @pytest.mark.asyncio
 async def test_the_record_names_the_modes_that_are_complete() -> None:
     source = StoreSource([ScriptedStore(MODEL)])
-    await source.fetch("TOKENIZER_ONLY", lambda _: None)
-    path = (await source.fetch("MODEL_AND_TOKENIZER", lambda _: None)).path
+    await source.fetch("TOKENIZER_ONLY", ignore)
+    path = (await source.fetch("MODEL_AND_TOKENIZER", ignore)).path
 
     modes = read_manifest(path).modes
     assert [(mode.mode, mode.source, mode.files) for mode in modes] == [

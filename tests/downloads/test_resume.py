@@ -15,7 +15,7 @@ from eventinit.downloads.store_source import StoreSource
 from eventinit.ports import DownloadSettings
 from tests.downloads.children import fetching_child, until
 from tests.downloads.conftest import Reports, contents
-from tests.downloads.scripted_store import MIB, MODEL, ScriptedStore, content, weights
+from tests.downloads.scripted_store import MIB, MODEL, ScriptedStore, content, ignore, weights
 
 pytestmark = pytest.mark.usefixtures("cache")
 
@@ -54,7 +54,7 @@ async def test_a_killed_process_is_continued_and_little_is_fetched_twice(trial: 
     with fetching_child(ledger, 0.003) as child:
         await until(lambda: store.served_by_all() >= kill_at or child.poll() is not None)
 
-    result = await StoreSource([store]).fetch("MODEL_AND_TOKENIZER", lambda _: None)
+    result = await StoreSource([store]).fetch("MODEL_AND_TOKENIZER", ignore)
 
     assert contents(result.path) == MODEL
     assert store.served_by_all() <= 1.15 * TOTAL
@@ -87,7 +87,7 @@ async def test_another_version_in_the_store_begins_anew(cache: Path) -> None:
     files[LARGE] = weights(77, 40 * MIB + 7)
     store.served = 0
 
-    result = await StoreSource([store]).fetch("MODEL_AND_TOKENIZER", lambda _: None)
+    result = await StoreSource([store]).fetch("MODEL_AND_TOKENIZER", ignore)
 
     assert contents(result.path) == files
     assert store.served >= len(files[LARGE])
@@ -191,7 +191,7 @@ def test_a_journal_is_read_while_it_is_written(partial: PartialFile, tmp_path: P
 async def test_a_kill_between_the_name_and_the_manifest_costs_nothing() -> None:
     """The record of the large file is taken out of the manifest; its journal is as the killed process left it."""
     store = ScriptedStore(MODEL)
-    path = (await StoreSource([store]).fetch("MODEL_AND_TOKENIZER", lambda _: None)).path
+    path = (await StoreSource([store]).fetch("MODEL_AND_TOKENIZER", ignore)).path
     manifest = path / ".eventinit" / "manifest.jsonl"
     lines = manifest.read_text().splitlines()
     (record,) = (json.loads(line)["file"] for line in lines if LARGE in line)
@@ -199,7 +199,7 @@ async def test_a_kill_between_the_name_and_the_manifest_costs_nothing() -> None:
     partial_path(path, LARGE).with_suffix(".journal").write_text(json.dumps({"complete": record}) + "\n")
     store.served = 0
 
-    await StoreSource([store]).fetch("MODEL_AND_TOKENIZER", lambda _: None)
+    await StoreSource([store]).fetch("MODEL_AND_TOKENIZER", ignore)
 
     assert store.served == 0
 
@@ -207,13 +207,13 @@ async def test_a_kill_between_the_name_and_the_manifest_costs_nothing() -> None:
 @pytest.mark.asyncio
 async def test_a_torn_line_of_the_manifest_costs_one_file() -> None:
     store = ScriptedStore(MODEL)
-    path = (await StoreSource([store]).fetch("MODEL_AND_TOKENIZER", lambda _: None)).path
+    path = (await StoreSource([store]).fetch("MODEL_AND_TOKENIZER", ignore)).path
     manifest = path / ".eventinit" / "manifest.jsonl"
     lines = [line for line in manifest.read_text().splitlines() if "medium.bin" not in line]
     manifest.write_text("\n".join(lines) + '\n{"file":{"name":"medium.bin","si')
 
-    result = await StoreSource([store]).fetch("MODEL_AND_TOKENIZER", lambda _: None)
-    again = await StoreSource([store]).fetch("MODEL_AND_TOKENIZER", lambda _: None)
+    result = await StoreSource([store]).fetch("MODEL_AND_TOKENIZER", ignore)
+    again = await StoreSource([store]).fetch("MODEL_AND_TOKENIZER", ignore)
 
     assert result.bytes_fetched == len(MODEL["medium.bin"])
     assert again.bytes_fetched == 0
@@ -223,15 +223,15 @@ async def test_a_torn_line_of_the_manifest_costs_one_file() -> None:
 async def test_after_a_reboot_small_files_are_read_before_they_are_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
     """They were not synced to the disk one by one, so the machine may have lost one of them."""
     store = ScriptedStore(MODEL)
-    path = (await StoreSource([store]).fetch("MODEL_AND_TOKENIZER", lambda _: None)).path
+    path = (await StoreSource([store]).fetch("MODEL_AND_TOKENIZER", ignore)).path
     lost = path / "nested" / "deep" / "notes.txt"
     before = lost.stat()
     lost.write_bytes(bytes(before.st_size))
     os.utime(lost, ns=(before.st_atime_ns, before.st_mtime_ns))
-    assert (await StoreSource([store]).fetch("MODEL_AND_TOKENIZER", lambda _: None)).bytes_fetched == 0
+    assert (await StoreSource([store]).fetch("MODEL_AND_TOKENIZER", ignore)).bytes_fetched == 0
     monkeypatch.setattr("eventinit.downloads.workspace.current_boot", lambda: "the next boot")
 
-    result = await StoreSource([store]).fetch("MODEL_AND_TOKENIZER", lambda _: None)
+    result = await StoreSource([store]).fetch("MODEL_AND_TOKENIZER", ignore)
 
     assert result.bytes_fetched == before.st_size
     assert contents(path) == MODEL
@@ -246,7 +246,7 @@ async def test_a_store_that_reads_no_ranges_is_fetched_from_the_start(caplog: py
         )
     store.pace_s = 0
     with caplog.at_level("INFO", "eventinit"):
-        result = await StoreSource([store], DownloadSettings()).fetch("MODEL_AND_TOKENIZER", lambda _: None)
+        result = await StoreSource([store], DownloadSettings()).fetch("MODEL_AND_TOKENIZER", ignore)
 
     assert contents(result.path) == MODEL
     assert result.bytes_fetched >= len(MODEL[LARGE])

@@ -11,7 +11,7 @@ from eventinit.downloads.store_source import StoreSource
 from eventinit.ports import DownloadMode, DownloadResult
 from tests.downloads.children import fetching_child, until
 from tests.downloads.conftest import Reports, contents
-from tests.downloads.scripted_store import MIB, MODEL, Fault, ScriptedStore
+from tests.downloads.scripted_store import MIB, MODEL, Fault, ScriptedStore, ignore
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.usefixtures("cache")]
 
@@ -43,7 +43,7 @@ async def test_processes_share_one_download(tmp_path: Path) -> None:
 
     with fetching_child(ledger, 0.01) as first, fetching_child(ledger, 0.01) as second:
         await until(lambda: store.served_by_all() > 0)
-        result = await StoreSource([store]).fetch("MODEL_AND_TOKENIZER", lambda _: None)
+        result = await StoreSource([store]).fetch("MODEL_AND_TOKENIZER", ignore)
         await until(lambda: first.poll() is not None and second.poll() is not None)
         fetched = sum(int(child.stdout.read()) for child in (first, second) if child.stdout)
 
@@ -57,6 +57,7 @@ async def test_what_a_killed_process_held_is_taken_over_within_two_seconds(tmp_p
     ledger = tmp_path / "ledger"
     store = ScriptedStore(MODEL, ledger=ledger)
     taken_over_at: list[float] = []
+    killed_at = 0.0
 
     def note(request: object) -> Fault | None:
         taken_over_at.append(time.monotonic())
@@ -66,7 +67,7 @@ async def test_what_a_killed_process_held_is_taken_over_within_two_seconds(tmp_p
         await until(lambda: store.served_by_all() > 8 * MIB)
         store.script = note
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(StoreSource([store]).fetch, "MODEL_AND_TOKENIZER", lambda _: None)
+            tasks.start_soon(StoreSource([store]).fetch, "MODEL_AND_TOKENIZER", ignore)
             await anyio.sleep(1)
             assert taken_over_at == []
             child.kill()
@@ -81,7 +82,7 @@ async def test_a_smaller_mode_does_not_wait_for_a_larger_one() -> None:
     modes: list[DownloadMode] = []
 
     async def fetch(mode: DownloadMode) -> None:
-        await StoreSource([store]).fetch(mode, lambda _: None)
+        await StoreSource([store]).fetch(mode, ignore)
         modes.append(mode)
 
     async with anyio.create_task_group() as tasks:
@@ -96,9 +97,9 @@ async def test_a_smaller_mode_does_not_wait_for_a_larger_one() -> None:
 
 async def test_a_larger_mode_uses_what_a_smaller_one_brought() -> None:
     store = ScriptedStore(MODEL)
-    small = await StoreSource([store]).fetch("EXCLUDE_SAFETENSORS", lambda _: None)
+    small = await StoreSource([store]).fetch("EXCLUDE_SAFETENSORS", ignore)
 
-    large = await StoreSource([store]).fetch("MODEL_AND_TOKENIZER", lambda _: None)
+    large = await StoreSource([store]).fetch("MODEL_AND_TOKENIZER", ignore)
 
     assert large.bytes_fetched == large.bytes_total - small.bytes_total
     assert store.served == TOTAL
@@ -110,14 +111,13 @@ async def test_a_failed_fetch_leaves_its_file_to_who_follows() -> None:
     results: list[DownloadResult] = []
 
     async def follow() -> None:
-        results.append(await StoreSource([store]).fetch("MODEL_AND_TOKENIZER", lambda _: None))
+        results.append(await StoreSource([store]).fetch("MODEL_AND_TOKENIZER", ignore))
 
-    async with anyio.create_task_group() as tasks:
-        async with anyio.create_task_group() as holder:
-            holder.start_soon(StoreSource([stalled]).fetch, "MODEL_AND_TOKENIZER", lambda _: None)
-            await until(lambda: stalled.counts["model.safetensors"] > 0)
-            tasks.start_soon(follow)
-            holder.cancel_scope.cancel()
+    async with anyio.create_task_group() as tasks, anyio.create_task_group() as holder:
+        holder.start_soon(StoreSource([stalled]).fetch, "MODEL_AND_TOKENIZER", ignore)
+        await until(lambda: stalled.counts["model.safetensors"] > 0)
+        tasks.start_soon(follow)
+        holder.cancel_scope.cancel()
 
     assert contents(results[0].path) == MODEL
     assert store.served >= len(MODEL["model.safetensors"])

@@ -7,8 +7,8 @@ from pathlib import Path
 import anyio
 import pytest
 
-from eventinit.downloads.store_source import StoreSource
 from eventinit.downloads.remote import RemoteFile
+from eventinit.downloads.store_source import StoreSource
 from eventinit.errors import (
     AccessDeniedError,
     ModelNotFoundError,
@@ -18,7 +18,7 @@ from eventinit.errors import (
 )
 from eventinit.ports import DownloadResult, DownloadSettings, FetchProgress
 from tests.downloads.conftest import Reports, contents
-from tests.downloads.scripted_store import MIB, MODEL, Fault, Request, ScriptedStore, content, cut, weights
+from tests.downloads.scripted_store import MIB, MODEL, Fault, Request, ScriptedStore, content, cut, ignore, weights
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.usefixtures("cache")]
 
@@ -32,7 +32,7 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def fetch(*stores: ScriptedStore, settings: DownloadSettings = QUICK) -> DownloadResult:
-    return await StoreSource(stores, settings).fetch("MODEL_AND_TOKENIZER", lambda _: None)
+    return await StoreSource(stores, settings).fetch("MODEL_AND_TOKENIZER", ignore)
 
 
 @pytest.mark.parametrize("reads_ranges", [True, False])
