@@ -36,6 +36,7 @@ _NO_RANGES = ("source: NotPartial", "Range request not supported")
 _REFUSED = {"401", "403", "407"}
 _CHANGED = {"412", "416"}
 _BUSY = {"408", "425", "429"}
+_NEVER = ("501", "505")
 
 _QUERY = re.compile(r"(https?://[^\s?\"'<>]*\?)[^\s\"'<>,)\]}]+")
 _USER_INFO = re.compile(r"(?<=://)[^/@\s\"]+@")
@@ -114,12 +115,14 @@ def _credentials_or_key(place: Place, answer: str, text: str) -> DownloadError |
     """Return the error if it is about what comes before the request itself."""
     if bad_key := _BAD_KEY.search(text):
         return UnsafeKeyError(place.source, f"the key {bad_key['key']!r} cannot be a file's path; rename the object")
-    if any(part in text for part in _METADATA_SERVICE):
-        return AccessDeniedError(place.source, f"the machine's metadata service gives no credentials; {place.access}")
-    if any(part in text for part in _TOKEN):
-        problem = f"no access token is given for the credentials ({answer or 'no answer'}); {place.access}"
-        return AccessDeniedError(place.source, problem)
-    return None
+    is_metadata = any(part in text for part in _METADATA_SERVICE)
+    if not is_metadata and not any(part in text for part in _TOKEN):
+        return None
+    problem = "no access token is given for the credentials"
+    if is_metadata:
+        problem = "the machine's metadata service gives no credentials"
+    kind = StoreUnavailableError if not answer or _is_transient(answer) else AccessDeniedError
+    return kind(place.source, f"{problem} ({answer or 'it does not answer'}); {place.access}")
 
 
 def _wrong_region(place: Place, status: str, code: str, text: str) -> DownloadError | None:
@@ -150,8 +153,7 @@ def unexpected(place: Place, what: str, answer: str) -> DownloadError:
     problem = (
         f"{place.endpoint} answered {answer} when asked for {what}; check {place.setting} and that the store is up"
     )
-    is_transient = answer[0] == "5" or answer[:3] in _BUSY
-    return (StoreUnavailableError if is_transient else DownloadError)(place.source, problem)
+    return (StoreUnavailableError if _is_transient(answer) else DownloadError)(place.source, problem)
 
 
 def silent_address(place: Place) -> StoreUnavailableError:
@@ -182,6 +184,10 @@ def cut(place: Place, what: str) -> StoreUnavailableError:
     """Return the error for a connection that ended before the bytes did."""
     problem = f"the connection to {place.endpoint} was cut during {what}; check the network and fetch again"
     return StoreUnavailableError(place.source, problem)
+
+
+def _is_transient(answer: str) -> bool:
+    return (answer[0] == "5" and not answer.startswith(_NEVER)) or answer[:3] in _BUSY
 
 
 def _is_refusal(error: Exception, status: str, code: str) -> bool:

@@ -96,7 +96,7 @@ class HttpModels(ObjectStore):
     async def _listed(self) -> Sequence[RemoteFile]:
         """Return what WebDAV lists, or nothing: a server that refuses to list may still have the files."""
         try:
-            found = [self._file(meta) async for meta in list_objects(self._reader, self._prefix or None)]
+            found = [self._file(meta) async for meta in list_objects(self._client, self._prefix or None)]
         except Exception as error:  # noqa: BLE001 - whatever a server makes of a method that it does not know
             log_event(logging.DEBUG, "no_listing", source=self.source, problem=type(error).__name__)
             return []

@@ -29,15 +29,9 @@ _SIGNATURE_LASTS = timedelta(minutes=5)
 _CONNECT_TIMEOUT = timedelta(seconds=4)
 # One request may bring a whole model from a server without ranges; a stalled one ends by the read timeout.
 _REQUEST_TIMEOUT = timedelta(days=7)
-# A server that is down is known after 6 attempts in 5 seconds; one that swallows packets after 10 to 15 seconds.
-_LIST_RETRIES: "RetryConfig" = {
-    "max_retries": 5,
-    "retry_timeout": timedelta(seconds=10),
-    "backoff": {"init_backoff": timedelta(milliseconds=200), "max_backoff": timedelta(seconds=2), "base": 2},
-}
-# Who reads tries again by itself, with the bytes that it has and perhaps elsewhere; obstore would go on in a body that
-# was cut without saying so, and would multiply the stall timeout.
-_READ_RETRIES: "RetryConfig" = {"max_retries": 0, "retry_timeout": timedelta(seconds=1)}
+# Who lists and reads tries again by itself, with the bytes that it has and perhaps elsewhere; obstore would go on in a
+# body that was cut without saying so, and would multiply the stall timeout.
+_RETRIES: "RetryConfig" = {"max_retries": 0, "retry_timeout": timedelta(seconds=1)}
 
 
 class ObjectStore(ABC):
@@ -67,7 +61,7 @@ class ObjectStore(ABC):
         """List every file of the model."""
         await self._require_access()
         with store_errors(self._place):
-            found = [self._file(meta) async for meta in list_objects(self._lister, self._prefix or None)]
+            found = [self._file(meta) async for meta in list_objects(self._client, self._prefix or None)]
         files = without_folder_markers(found)
         if not files:
             where = f"no objects under {self._prefix!r}" if self._prefix else "no objects"
@@ -94,7 +88,7 @@ class ObjectStore(ABC):
         options = self._options(file, start, end)
         missing = end - start
         with store_errors(self._place, file):
-            result = await obstore.get_async(self._reader, file.key, options=options)
+            result = await obstore.get_async(self._client, file.key, options=options)
             self._require_same(file, result.meta)
             async for piece in result.stream(min_chunk_size=PIECE_BYTES):
                 yield memoryview(piece)[:missing]
@@ -149,20 +143,13 @@ class ObjectStore(ABC):
 
     async def _signed(self, key: str) -> str:
         """Return an address that obstore has signed; some stores are asked for the signature.."""
-        client: Any = self._reader
+        client: Any = self._client
         signed: str = await obstore.sign_async(client, "GET", key, _SIGNATURE_LASTS)
         return signed
 
     @cached_property
-    def _lister(self) -> "Client":
-        return self._client(_LIST_RETRIES)
-
-    @cached_property
-    def _reader(self) -> "Client":
-        return self._client(_READ_RETRIES)
-
-    def _client(self, retries: "RetryConfig") -> "Client":
-        return self._open(client_options(self._stall_timeout_s, self._place.endpoint), retries)
+    def _client(self) -> "Client":
+        return self._open(client_options(self._stall_timeout_s, self._place.endpoint), _RETRIES)
 
 
 def client_options(stall_timeout_s: float, endpoint: str) -> "ClientConfig":
