@@ -13,20 +13,32 @@ class Job:
     """A file that is missing.
 
     Attributes:
-        file: What the first store listed.
+        file: The file as the store has it that listed the model.
         path: Its final path.
+        origin: The identity of the store that listed it.
         counted: How many of its bytes the progress counts as done.
     """
 
     file: RemoteFile
     path: Path
+    origin: str
     counted: int = 0
 
     def record(self, checksum: Checksum | None, *, compared: bool, mtime_ns: int, boot_id: str | None) -> HeldFile:
         """Return the record of the file when it is complete; ``compared`` says that the checksum is the store's too."""
         verified = checksum.algorithm if checksum and compared else "size only"
-        # From whichever mirror it came: the next start asks the first one again, by this version.
-        return HeldFile(self.file.name, self.file.size, self.file.version, checksum, verified, mtime_ns, boot_id)
+        file = self.file
+        # From whichever mirror it came: the next start asks the one that listed it, by this version.
+        return HeldFile(
+            file.name,
+            file.size,
+            file.version,
+            checksum,
+            verified,
+            mtime_ns=mtime_ns,
+            boot_id=boot_id,
+            origin=self.origin,
+        )
 
 
 def expected_checksum(listed: RemoteFile, asked: RemoteFile) -> Checksum | None:

@@ -28,11 +28,12 @@ class HeldFile:
     Attributes:
         name: Its path in the folder.
         size: Its size in bytes.
-        version: The store's version of the content.
+        version: The version of the content in the store that listed it.
         checksum: What the content is known by; None when only its size could be checked.
         verified: How it was compared with what the store says when it was fetched.
         mtime_ns: The time of its last change when it was recorded.
         boot_id: The boot in which it was written, if the disk may not have it yet; None when it surely has.
+        origin: The identity of the store that listed it.
     """
 
     name: str
@@ -42,14 +43,21 @@ class HeldFile:
     verified: Verified
     mtime_ns: int
     boot_id: str | None = None
+    origin: str = ""
 
-    def is_of(self, file: RemoteFile) -> bool:
-        """Return whether this is the content that the store has: by its checksum if both know one, else by version."""
+    def is_of(self, file: RemoteFile, origin: str) -> bool:
+        """Return whether this is the content that a store has: by its checksum if both know one, else by version.
+
+        A version says nothing about another store's. Mirrors have the same model by definition, so the size is enough
+        there: a first mirror that is down for an hour shall not have a whole model fetched again.
+        """
         if self.size != file.size:
             return False
         ours, theirs = self.checksum, file.checksum
         if ours and theirs and ours.algorithm == theirs.algorithm:
             return ours == theirs
+        if self.origin != origin:
+            return True
         # Without a version nobody can tell whether the object has changed.
         return file.version is not None and self.version == file.version
 

@@ -205,11 +205,16 @@ def remove_partial(folder: Path, name: str) -> None:
         left.unlink(missing_ok=True)
 
 
-def adopt_complete(folder: Path, file: RemoteFile, target: Path) -> HeldFile | None:
+def adopt_complete(folder: Path, file: RemoteFile, origin: str, target: Path) -> HeldFile | None:
     """Return the record of a file that got its final name just before a crash, so that the manifest lacks it."""
     journal_path = partial_path(folder, file.name).with_suffix(".journal")
     entry = read_journal(journal_path).complete
-    if entry is None or not entry.is_of(file) or partial_path(folder, file.name).exists() or not target.is_file():
+    if (
+        entry is None
+        or not entry.is_of(file, origin)
+        or partial_path(folder, file.name).exists()
+        or not target.is_file()
+    ):
         return None
     there = target.stat()
     return entry if (there.st_size, there.st_mtime_ns) == (entry.size, entry.mtime_ns) else None

@@ -12,7 +12,7 @@ from anyio import Semaphore
 from eventinit.downloads.job import Job
 from eventinit.downloads.manifest import HeldFile
 from eventinit.downloads.partial_file import bytes_present
-from eventinit.downloads.remote import RemoteFile
+from eventinit.downloads.remote import RemoteFile, Store
 from eventinit.downloads.verification import can_check, digest_of_file
 from eventinit.downloads.workspace import Workspace
 from eventinit.logs import log_event
@@ -41,7 +41,12 @@ class Plan:
 
 
 async def make_plan(
-    workspace: Workspace, wanted: Sequence[RemoteFile], paths: Mapping[str, Path], *, full: bool, resumes: bool
+    workspace: Workspace,
+    wanted: Sequence[RemoteFile],
+    paths: Mapping[str, Path],
+    store: Store,
+    *,
+    full: bool,
 ) -> Plan:
     """Compare what is wanted with what the folder has.
 
@@ -49,13 +54,13 @@ async def make_plan(
         workspace: The folder.
         wanted: The files that shall be there.
         paths: Their final paths by name.
+        store: The store that listed them.
         full: Read every file that is there, and compare its checksum.
-        resumes: Whether what is there of other files counts.
     """
-    jobs = [Job(file, paths[file.name]) for file in wanted]
+    jobs = [Job(file, paths[file.name], store.identity) for file in wanted]
     plan = await workspace.run(partial(_look, workspace, jobs, full=full))
     await _settle(workspace, plan)
-    if resumes:
+    if store.reads_ranges:
         await workspace.run(partial(_count_partials, workspace, plan.missing))
     return plan
 
@@ -66,7 +71,7 @@ def _look(workspace: Workspace, jobs: Iterable[Job], *, full: bool) -> Plan:
     for job in jobs:
         entry = files.get(job.file.name)
         there = _stat(job.path)
-        if entry is None or there is None or not entry.is_of(job.file) or there[0] != entry.size:
+        if entry is None or there is None or not entry.is_of(job.file, job.origin) or there[0] != entry.size:
             plan.missing.append(job)
             continue
         is_untouched = there[1] == entry.mtime_ns

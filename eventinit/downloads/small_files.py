@@ -68,7 +68,7 @@ def claim(workspace: Workspace, jobs: Sequence[Job]) -> tuple[list[Job], list[Jo
 
 def is_held(entry: HeldFile | None, job: Job) -> bool:
     """Return whether a record says that a file is complete, and the disk agrees."""
-    if entry is None or not entry.is_of(job.file):
+    if entry is None or not entry.is_of(job.file, job.origin):
         return False
     try:
         there = job.path.stat()

@@ -75,8 +75,8 @@ class StoreSource:
         state: FetchState,
     ) -> None:
         """Make the folder hold the wanted files."""
-        resumes = mirrors.stores[mirrors.current].reads_ranges
-        plan = await make_plan(workspace, wanted, paths, full=self._settings.verify == "full", resumes=resumes)
+        store = mirrors.stores[mirrors.current]
+        plan = await make_plan(workspace, wanted, paths, store, full=self._settings.verify == "full")
         there = sum(job.file.size for job in plan.held) + sum(job.counted for job in plan.missing)
         state.begin(len(plan.held), there)
         if plan.missing:

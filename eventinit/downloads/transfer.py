@@ -189,7 +189,7 @@ class Transfer:
             return None
         entry = workspace.manifest.refresh().files.get(name)
         if entry is None or not is_held(entry, job):
-            entry = adopt_complete(workspace.folder, job.file, job.path)
+            entry = adopt_complete(workspace.folder, job.file, job.origin, job.path)
             if entry:
                 workspace.manifest.add([entry], durable=True)
         if entry:

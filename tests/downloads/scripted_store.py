@@ -55,6 +55,7 @@ class ScriptedStore:
     identity: str = "memory"
     reads_ranges: bool = True
     has_versions: bool = True
+    version_prefix: str = ""
     algorithm: Algorithm | None = None
     script: Script = lambda _: None
     list_error: Exception | None = None
@@ -76,7 +77,7 @@ class ScriptedStore:
 
     def _describe(self, name: str) -> RemoteFile:
         content = self.files[name]
-        version = hashlib.sha1(content).hexdigest() if self.has_versions else None
+        version = self.version_prefix + hashlib.sha1(content).hexdigest() if self.has_versions else None
         value = hashlib.new(self.algorithm, content).hexdigest() if self.algorithm else ""
         checksum = Checksum(self.algorithm, value) if self.algorithm else None
         return RemoteFile(name, name, len(content), version, checksum)
@@ -87,7 +88,7 @@ class ScriptedStore:
         self.requests.append(request)
         fault = self.script(request)
         content, sent = self.files[file.key], 0
-        if self.has_versions and hashlib.sha1(content).hexdigest() != file.version:
+        if self.has_versions and self._describe(file.name).version != file.version:
             raise ObjectChangedError(self.source, file.name)
         if not self.reads_ranges:
             assert start == 0

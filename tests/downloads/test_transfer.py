@@ -74,7 +74,7 @@ async def test_no_more_requests_run_at_a_time_than_the_settings_allow(monkeypatc
 async def test_the_small_files_come_first() -> None:
     store = ScriptedStore(MODEL)
 
-    await fetch(store)
+    await fetch(store, settings=DownloadSettings(max_concurrency=1))
 
     order = list(dict.fromkeys(request.name for request in store.requests))
     assert order[-1] == "model.safetensors"
@@ -184,6 +184,18 @@ async def test_a_first_mirror_that_cannot_even_list_is_left_for_the_second() -> 
 
     assert contents(result.path) == MODEL
     assert first.requests == []
+
+
+async def test_a_first_mirror_that_is_down_does_not_have_the_model_fetched_again() -> None:
+    """The mirror's etags differ, as they do when a copy was uploaded in parts of another size."""
+    first = ScriptedStore(MODEL)
+    second = ScriptedStore(MODEL, source="memory://mirror", identity="mirror", version_prefix="other-")
+    await fetch(first, second)
+    first.list_error = StoreUnavailableError("memory://model", "down")
+
+    result = await fetch(first, second)
+
+    assert (result.bytes_fetched, second.served) == (0, 0)
 
 
 async def test_when_every_mirror_fails_the_error_names_them_all() -> None:
