@@ -7,12 +7,12 @@ from anyio import current_time
 
 from eventinit.ports import FetchProgress
 
-REPORT_S = 0.05
+REPORT_S = 0.01
 
 
 @final
 class FetchState:
-    """Counts bytes and files of one fetch, and reports them: each file at once, bytes some 20 times a second.
+    """Counts bytes and files of one fetch, and reports them: each file at once, bytes at most 100 times a second.
 
     Attributes:
         bytes_fetched: What came over the network, more than once if it had to.
