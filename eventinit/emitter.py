@@ -72,9 +72,10 @@ class Emitter:
                     raise
                 tally = tally or Tally()
                 _note_failure(handler, event, error, tally)
+        if tally is None and not plan.lanes:
+            return NOTHING_HAPPENED
         outcome = NOTHING_HAPPENED if tally is None else tally.outcome()
-        if plan.lanes:
-            _show(event, outcome, plan.lanes)
+        _show(event, outcome, plan.lanes)
         if outcome.failure is not None:
             raise outcome.failure
         return outcome
