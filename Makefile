@@ -8,7 +8,7 @@ BENCH_INSTALLED := $(VENV)/.bench-installed
 CPU_INDEX := https://download.pytorch.org/whl/cpu
 EXTRAS := cpu,demo,dev
 
-.PHONY: install demo bench test lint types pytest clean
+.PHONY: install demo bench test lint types pytest test-exhaustive clean
 .NOTPARALLEL:
 
 install: $(INSTALLED)
@@ -47,6 +47,11 @@ types: install
 
 pytest: install
 	$(BIN)/pytest
+
+# The property tests with so many times as many examples, new ones in each run.
+TIMES ?= 10
+test-exhaustive: install
+	EVENTINIT_PROPERTY_EXAMPLES=$(TIMES) $(BIN)/pytest tests/properties
 
 clean:
 	rm -rf $(VENV) .demo build dist *.egg-info
