@@ -12,7 +12,11 @@ DETACH_DRAIN_S = 5.0
 
 @final
 class Attachment:
-    """The subscriptions of one attached object; cancel it, or use it as a context manager, to detach the object."""
+    """The subscriptions of one attached object; cancel it, or use it as a context manager, to detach the object.
+
+    Attributes:
+        subscriptions: One for each mark of a method and for each hook.
+    """
 
     def __init__(self, subscriptions: Iterable[Subscription], end: Callable[[], None]) -> None:
         self.subscriptions = tuple(subscriptions)

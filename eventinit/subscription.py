@@ -42,7 +42,13 @@ class SubscriberStatus:
 
 
 class Subscription:
-    """A subscriber's place on a bus; cancel it, or use it as a context manager, to give the place up."""
+    """A subscriber's place on a bus; cancel it, or use it as a context manager, to give the place up.
+
+    Attributes:
+        event_type: The class it is subscribed to; what derives from it is included.
+        name: What errors and warnings call the subscriber.
+        live: Whether it still gets events.
+    """
 
     __slots__ = ("_end", "event_type", "live", "name")
 
@@ -60,7 +66,7 @@ class Subscription:
             end(self)
 
     def status(self) -> SubscriberStatus:
-        """Return how the subscriber is doing."""
+        """Return how the subscriber is doing, as of now."""
         raise NotImplementedError
 
     @property
@@ -69,7 +75,7 @@ class Subscription:
         return False
 
     async def drained(self) -> None:
-        """Return when everything queued for it has been delivered."""
+        """Return when everything queued for it has been delivered; at once when no open bus serves it."""
 
     def __enter__(self) -> Self:
         return self
