@@ -99,7 +99,7 @@ def marked_methods(thing: object) -> Iterator[tuple[Callable[..., Any], Mark]]:
         function = cast("Callable[..., Any]", thing)
         yield from ((function, mark) for mark in marks_of(thing))
         return
-    for name in dir(type(thing)):
-        # Looked up on the class first, so that no property of the object is run.
+    # In the order of definition, base classes first. Looked up on the class, so that no property of the object is run.
+    for name in dict.fromkeys(name for cls in reversed(type(thing).__mro__) for name in vars(cls)):
         for mark in marks_of(getattr(type(thing), name, None)):
             yield getattr(thing, name), mark

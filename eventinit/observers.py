@@ -54,13 +54,14 @@ class ObserverSubscription(QueueLane):
         end: Callable[[Any], None],
         *,
         where: Filter | None,
+        name: str | None,
         home: HomeLoop,
         bells: Bells,
         size: int,
         emit: Callable[[Event], Awaitable[object]],
     ) -> None:
         check_callable(call)
-        super().__init__(event_type, name_of(call), end, where, home=home, size=size)
+        super().__init__(event_type, name or name_of(call), end, where, home=home, size=size)
         self._bells = bells
         self._call = call
         self._emit = emit
