@@ -125,7 +125,11 @@ async def test_observers_of_it_that_fail_are_set_aside_in_turn_without_end(bus: 
 
 async def test_it_reaches_handlers_observers_and_streams_when_the_bus_is_closing(bus: EventBus) -> None:
     seen: list[str] = []
-    bus.on(ObserverSetAside, lambda _event: seen.append("handler"))
+
+    @bus.on(ObserverSetAside)
+    async def handler(_event: ObserverSetAside) -> None:
+        await anyio.wait_all_tasks_blocked()
+        seen.append("handler")
 
     @bus.observe(ObserverSetAside)
     async def observer(_event: ObserverSetAside) -> None:
