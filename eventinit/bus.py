@@ -51,7 +51,7 @@ class EventBus(Emitter):
         self._queue_size = observer_queue_size
         super().__init__(Registry(self), HomeLoop(self._forget_loop))
         self._signals = self._registry.signals
-        self._serving = Serving(self._registry, self._home, drain_timeout_s)
+        self._serving = Serving(self._registry, self._home, drain_timeout_s, self.emit)
 
     @overload
     def on(self, event_type: type[V], **options: Unpack[HandlerOptions]) -> VetoingHandlerDecorator[V]: ...  # type: ignore[overload-overlap]
@@ -235,9 +235,10 @@ class EventBus(Emitter):
             where=where,
             name=name,
             home=self._home,
-            bells=self._serving.bells,
+            ring=self._serving.ring,
             size=self._queue_size,
-            emit=self.emit,
+            announce=self._serving.announcements.add,
+            start_soon=self._serving.start_soon,
         )
         lane = self.add_lane(make)
         self._serving.serve()

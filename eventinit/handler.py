@@ -64,6 +64,7 @@ class HandlerSubscription(Subscription):
     """
 
     __slots__ = (
+        "_settle",
         "call",
         "calls",
         "failures",
@@ -90,6 +91,7 @@ class HandlerSubscription(Subscription):
         end: Callable[[Any], None],
         options: HandlerOptions,
         *,
+        settle: Callable[[], None],
         kind: Literal["handler", "receiver"] = "handler",
     ) -> None:
         check_callable(call)
@@ -97,6 +99,7 @@ class HandlerSubscription(Subscription):
         super().__init__(event_type, options.get("name") or name_of(call), end)
         self.call = call
         self.order = order
+        self._settle = settle
         self.kind: Literal["handler", "receiver"] = kind
         self.owner = getattr(call, "__self__", call)
         self.priority = options.get("priority", 0)
@@ -121,6 +124,7 @@ class HandlerSubscription(Subscription):
 
     def status(self) -> SubscriberStatus:
         """Return how the handler is doing."""
+        self._settle()
         return SubscriberStatus(
             self.name,
             self.event_type,

@@ -19,10 +19,10 @@ class SubscriberStatus:
         kind: ``handler``, ``receiver`` (connected with blinker itself), ``observer``, ``stream`` or ``recorder``.
         state: ``live``, or ``set aside`` after too many failures in a row.
         priority: A handler's priority; 0 for all others, which have none.
-        calls: How many events it has been given.
+        calls: How many events it has been given; a handler's counts when the emit ends, or at once if it has options.
         failures: How many of them it failed on.
-        last_duration_s: How long it took for the last event in seconds; None when that was not measured, as for the
-            handlers of plain events.
+        last_duration_s: How long it took for the last event that was measured, in seconds; None when none was. All
+            events of observers are measured, and of those of handlers the ones that are audited.
         queued: How many events wait for it.
         dropped: How many events it lost because its queue was full.
         lag_s: For how many seconds the oldest event that it has not dealt with has been waiting.

@@ -20,12 +20,6 @@ BACKENDS = ["asyncio", "trio"]
 EACH_AFTER_EACH = [(first, second) for first in BACKENDS for second in BACKENDS]
 
 
-def unless(*fine: tuple[str, str], reason: str) -> list[Any]:
-    """Return each pair of event loops, with those marked to fail that do."""
-    mark = pytest.mark.xfail(strict=True, reason=reason)
-    return [pytest.param(*pair, marks=() if pair in fine else mark) for pair in EACH_AFTER_EACH]
-
-
 class Ping(Event):
     n: int = 0
 
@@ -84,7 +78,6 @@ async def test_a_second_event_loop_in_a_thread_is_refused(
     assert seen == [1, 3]
 
 
-@pytest.mark.xfail(strict=True, reason="a stream does not look at the event loop, and nothing wakes it on a second one")
 @pytest.mark.anyio
 async def test_waiting_on_a_second_event_loop_is_refused(bus: EventBus) -> None:
     await bus.emit(Ping(n=1))
@@ -187,7 +180,7 @@ async def open_emit_and_close(bus: EventBus, n: int) -> None:
 @pytest.mark.parametrize("is_plain", [False, True])
 @pytest.mark.parametrize(
     ("first", "second"),
-    unless(("trio", "trio"), reason="closing lets the loop go, and keeps the lock, signals and limiters made on it"),
+    EACH_AFTER_EACH,
 )
 def test_a_closed_bus_serves_its_observers_again_on_another_loop(
     bus: EventBus, first: str, second: str, is_plain: bool
@@ -239,9 +232,7 @@ def test_a_bus_whose_loop_ended_while_it_was_open_is_not_open_on_the_next(bus: E
         asyncio.run(bus.aclose())
 
 
-@pytest.mark.parametrize(
-    ("first", "second"), unless(("trio", "trio"), reason="a stream keeps the signal of the loop it was waited for on")
-)
+@pytest.mark.parametrize(("first", "second"), EACH_AFTER_EACH)
 def test_a_stream_outlives_the_loop_on_which_somebody_waited_for_it(bus: EventBus, first: str, second: str) -> None:
     """A stream of a bus that is not open belongs to no loop while nobody waits."""
     stream = bus.stream(Ping)

@@ -152,7 +152,6 @@ async def test_a_stream_of_a_bus_opened_twice_lasts_until_the_last_close(bus: Ev
         assert await take(stream, 2) == [1, 2]
 
 
-@pytest.mark.xfail(strict=True, reason="closing ends only the streams that were there before it drained")
 async def test_a_stream_that_is_made_while_the_bus_closes_ends_with_it() -> None:
     """An observer that drains may be long about it, and other tasks go on meanwhile."""
     bus = EventBus(drain_timeout_s=30)
@@ -259,7 +258,6 @@ async def test_cancelling_a_stream_wakes_who_waits_for_it(bus: EventBus, in_a_th
     assert await wake_by(stream, stream.cancel, in_a_thread=in_a_thread)
 
 
-@pytest.mark.xfail(strict=True, reason="a bus that has no loop, never used or closed, wakes nobody")
 @pytest.mark.parametrize("in_a_thread", [False, True])
 async def test_cancelling_a_stream_of_a_bus_that_was_never_used_wakes_who_waits_for_it(
     bus: EventBus, in_a_thread: bool
@@ -268,7 +266,6 @@ async def test_cancelling_a_stream_of_a_bus_that_was_never_used_wakes_who_waits_
     assert await wake_by(stream, stream.cancel, in_a_thread=in_a_thread)
 
 
-@pytest.mark.xfail(strict=True, reason="a bus that has no loop, never used or closed, wakes nobody")
 async def test_cancelling_a_stream_of_a_bus_that_was_closed_wakes_who_waits_for_it(bus: EventBus) -> None:
     async with bus:
         pass

@@ -171,7 +171,6 @@ async def test_an_event_that_does_not_come_is_an_error_that_names_what_came(bus:
         assert isinstance(await events.expect(Ping), Ping)
 
 
-@pytest.mark.xfail(strict=True, reason="an expect that is cancelled has gone past what it skipped")
 async def test_an_expect_that_is_cancelled_takes_nothing_away(bus: EventBus) -> None:
     with record(bus) as events:
         await bus.emit(Ping(n=1))
@@ -279,9 +278,10 @@ async def test_a_start_is_recorded_with_its_vetoes(bus: EventBus) -> None:
 async def test_the_clock_stands_still_where_it_was_put_and_moves_when_told() -> None:
     with frozen_time(at=1000) as clock:
         assert (clock.now(), clock.now()) == (1000, 1000)
+        began = clock.monotonic()
         clock.advance(2.5)
         clock.advance(0)
-        assert clock.now() == clock.monotonic() == 1002.5
+        assert (clock.now(), clock.monotonic() - began) == (1002.5, 2.5)
 
 
 async def test_the_clock_stands_at_the_present_unless_told_otherwise() -> None:
@@ -358,9 +358,6 @@ async def test_the_timeline_of_a_start_has_what_was_let_pass(bus: EventBus) -> N
     assert (engine.began_s, engine.seconds) == (7, 0)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the frozen monotonic time is that of the date, and does not go on from the real one"
-)
 @pytest.mark.parametrize("at", [None, 1000.0])
 async def test_what_was_measured_from_before_the_block_makes_sense(bus: EventBus, at: float | None) -> None:
     """A block may begin while events wait, handlers run or phases last."""
@@ -372,9 +369,6 @@ async def test_what_was_measured_from_before_the_block_makes_sense(bus: EventBus
     assert 0 <= lag_s < 60
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the frozen monotonic time is that of the date, and does not go on from the real one"
-)
 async def test_what_is_measured_from_within_the_block_makes_sense_after_it(bus: EventBus) -> None:
     stream = bus.stream(Ping)
     with frozen_time():

@@ -64,18 +64,18 @@ class Recorder(Lane):
         Raises:
             AssertionError: It did not come within ``within_s`` seconds.
         """
-        begun = self._seen
+        place = self._seen
         with move_on_after(within_s):
             while True:
-                while self._seen < len(self._records):
-                    event = self._records[self._seen][0]
-                    self._seen += 1
+                while place < len(self._records):
+                    event = self._records[place][0]
+                    place += 1
                     if isinstance(event, event_type) and (where is None or where(event)):
+                        self._seen = place
                         return event
                 self._news = self._news or Signal()
                 await self._news.wait()
-        self._seen = begun
-        raise AssertionError(f"no {event_type.__name__} within {within_s:g} s; {self._recorded(begun)}")
+        raise AssertionError(f"no {event_type.__name__} within {within_s:g} s; {self._recorded(self._seen)}")
 
     def assert_order(self, *event_types: type[Event]) -> None:
         """Say that events of these classes came in this order; others may have come in between.
