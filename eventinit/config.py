@@ -3,7 +3,8 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Self, cast, get_args
+from types import UnionType
+from typing import Annotated, Any, Literal, Self, Union, cast, get_args, get_origin
 
 from pydantic import (
     AfterValidator,
@@ -20,7 +21,7 @@ from eventinit.config_file import name_of_variable, read_config_file, read_varia
 from eventinit.dotted_path import dotted_path_of
 from eventinit.errors import ConfigError
 from eventinit.frozen import FrozenDict, freeze
-from eventinit.ports import DownloadMode, Strategy
+from eventinit.ports import DownloadMode, DownloadSettings, Strategy
 from eventinit.section import FrozenMapping, Section
 
 FrozenBundle = Annotated[Mapping[str, PositiveFloat], Field(min_length=1), AfterValidator(freeze)]
@@ -28,8 +29,19 @@ Seconds = Annotated[float, Field(gt=0)]
 Text = Annotated[str, Field(min_length=1)]
 
 
-def _path_to_text(value: object) -> object:
-    return str(value) if isinstance(value, Path) else value
+def _one_or_many(value: object) -> object:
+    if isinstance(value, (list, tuple)):
+        mirrors = tuple(map(_source, cast("list[object]", value)))
+        if not mirrors:
+            raise ValueError("is an empty list; name at least one place")
+        return mirrors
+    return _source(value)
+
+
+def _source(value: object) -> str:
+    if isinstance(value, (str, Path)) and str(value):
+        return str(value)
+    raise ValueError(f"takes a folder, a Hugging Face id or a URI, or a list of mirrors, not {value!r:.60}")
 
 
 class PlacementGroupConfig(Section):
@@ -50,6 +62,33 @@ class PlacementGroupConfig(Section):
         if self.bundles is not None and self.bundle_per_worker is not None:
             raise ValueError("takes bundles or bundle_per_worker, not both; leave one out")
         return self
+
+
+class DownloadConfig(Section):
+    """How files are fetched.
+
+    Attributes:
+        verify: ``size``: what is on disk already counts when its size and version are right; ``full``: when its
+            checksum is right as well. What is fetched is checked against the store's checksum in any case.
+        max_concurrency: How many requests there are at a time.
+        max_bandwidth: How many bytes per second come at most, in all; None is no limit.
+        stall_timeout_s: For how many seconds no byte may come before a request is tried again.
+        attempts: How often a request is tried on each mirror.
+        include: Globs of file names; if there are any, only what matches one is fetched.
+        exclude: Globs of file names that are not fetched.
+    """
+
+    verify: Literal["size", "full"] = "size"
+    max_concurrency: Annotated[int, Field(ge=1, le=256)] = 8
+    max_bandwidth: Annotated[float, Field(gt=0)] | None = None
+    stall_timeout_s: Seconds = 30.0
+    attempts: Annotated[int, Field(ge=1)] = 5
+    include: tuple[Text, ...] = ()
+    exclude: tuple[Text, ...] = ()
+
+    def settings(self) -> DownloadSettings:
+        """Return the same for the downloads."""
+        return DownloadSettings(**{name: getattr(self, name) for name in type(self).model_fields})
 
 
 class HandlerConfig(Section):
@@ -87,12 +126,15 @@ class LLMConfig(Section):
 
     Attributes:
         model_id: The name of the model; also where it comes from unless ``model_source`` says so.
-        model_source: A local folder, a Hugging Face id (``org/name`` or ``org/name@revision``) or a ``s3://`` URI.
+        model_source: A local folder, a Hugging Face id (``org/name`` or ``org/name@revision``) or a URI (``s3://``,
+            ``gs://``, ``az://``, ``abfss://``, ``https://``); a list of URIs names mirrors, the first of which is used
+            for as long as it answers.
         callback_class: A class with ``on_…`` hooks, or its dotted path (``a.b.C`` or ``a.b:C``).
         callback_kwargs: What the callback class is built with, once per process.
         raise_error_on_callback: Whether a hook that raises fails the start; False logs it and goes on.
         handlers: Further subscribers by dotted path.
         engine_kwargs: Arguments for vLLM's AsyncEngineArgs; ``context.extra_init_kwargs`` goes on top.
+        download: How files are fetched: verified, limited, retried.
         placement_group_config: What to reserve; by default a bundle per worker, with a GPU where there are some.
         runtime_env: Ray's runtime environment for processes on the cluster.
         ray_address: The cluster to connect to; by default ``RAY_ADDRESS``, else an embedded Ray.
@@ -111,7 +153,7 @@ class LLMConfig(Section):
     model_config = ConfigDict(protected_namespaces=())
 
     model_id: Text
-    model_source: Annotated[Text, BeforeValidator(_path_to_text)] = Field(
+    model_source: Annotated[str | tuple[str, ...], BeforeValidator(_one_or_many)] = Field(
         default_factory=lambda values: values.get("model_id", "-")
     )
     callback_class: Annotated[type[Any] | Text | None, BeforeValidator(_class_or_path)] = None
@@ -121,6 +163,7 @@ class LLMConfig(Section):
         tuple[Annotated[HandlerConfig, BeforeValidator(_path_to_handler)], ...], BeforeValidator(_list_of_handlers)
     ] = ()
     engine_kwargs: FrozenMapping = FrozenDict()
+    download: DownloadConfig = DownloadConfig()
     placement_group_config: PlacementGroupConfig = PlacementGroupConfig()
     runtime_env: FrozenMapping = FrozenDict()
     ray_address: Text | None = None
@@ -149,6 +192,11 @@ class LLMConfig(Section):
             subject = " with environment variable ".join([str(path), *suspects])
             raise ConfigError(subject, error.problems) from None
 
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Where the model comes from: one place, or several mirrors."""
+        return (self.model_source,) if isinstance(self.model_source, str) else self.model_source
+
     @model_validator(mode="after")
     def _model_is_not_an_engine_argument(self) -> Self:
         if "model" in self.engine_kwargs:
@@ -161,4 +209,5 @@ class LLMConfig(Section):
 
 
 def _takes_text(field: FieldInfo) -> bool:
-    return field.annotation is str or Text in get_args(field.annotation)
+    is_union = get_origin(field.annotation) in {Union, UnionType}
+    return field.annotation is str or (is_union and not {Text, str}.isdisjoint(get_args(field.annotation)))

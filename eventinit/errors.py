@@ -22,6 +22,11 @@ EventInitError
 │   ├── ModelNotFoundError (FileNotFoundError)     no such folder, bucket, prefix or repository
 │   ├── AccessDeniedError (PermissionError)        the store knows the model and refuses it
 │   ├── StoreUnavailableError (ConnectionError)    the store does not answer
+│   │   └── StoreSilentError (TimeoutError)        it answered nothing, or no further byte, for too long
+│   ├── StalledError (TimeoutError)                no byte came for too long
+│   ├── ObjectChangedError                         the store has another content than when it was listed
+│   ├── IntegrityError (ValueError)                a file that came out other than the store has it
+│   ├── DiskFullError                              the model does not fit on the disk
 │   └── UnsafeKeyError (ValueError)                a key that would leave the model's folder
 ├── PlacementError (RuntimeError)                  Ray could not be reached or refused the group
 │   ├── InfeasibleGroupError (ValueError)          a group that the cluster can never hold
@@ -285,6 +290,63 @@ class AccessDeniedError(DownloadError, PermissionError):
 
 class StoreUnavailableError(DownloadError, ConnectionError):
     """Raised when the store cannot be reached or answers with errors of its own."""
+
+
+class StoreSilentError(StoreUnavailableError, TimeoutError):
+    """Raised when a store took a request and then sent nothing, or no further byte, for ``silent_s`` seconds."""
+
+    def __init__(self, source: str, problem: str, silent_s: float) -> None:
+        self.silent_s = silent_s
+        super().__init__(source, problem)
+
+
+class StalledError(DownloadError, TimeoutError):
+    """Raised when no byte came for too long, however often and wherever it was asked for."""
+
+    def __init__(self, source: str, file: str, silent_s: float, mirrors: Sequence[str]) -> None:
+        self.file = file
+        self.silent_s = silent_s
+        self.mirrors = tuple(mirrors)
+        super().__init__(
+            source,
+            f"{file} stalled: no byte came for {silent_s:g} s from {_list(mirrors)};"
+            " check the network and the store, or raise download.stall_timeout_s",
+        )
+
+
+class ObjectChangedError(DownloadError):
+    """Raised when the store has another content of a file than when it was listed."""
+
+    def __init__(self, source: str, file: str) -> None:
+        self.file = file
+        super().__init__(source, f"{file} was replaced in the store while it was being fetched; fetch again")
+
+
+class IntegrityError(DownloadError, ValueError):
+    """Raised when a file came out other than the store has it, twice."""
+
+    def __init__(self, source: str, file: str, expected: str, actual: str) -> None:
+        self.file = file
+        self.expected = expected
+        self.actual = actual
+        super().__init__(
+            source,
+            f"{file} is damaged: expected {expected}, got {actual}; check the object in the store, then fetch again",
+        )
+
+
+class DiskFullError(DownloadError):
+    """Raised when the files of a model do not fit on the disk."""
+
+    def __init__(self, source: str, folder: str, needed_bytes: int, free_bytes: int) -> None:
+        self.folder = folder
+        self.needed_bytes = needed_bytes
+        self.free_bytes = free_bytes
+        super().__init__(
+            source,
+            f"{needed_bytes / 1e9:.2f} GB are to be fetched and {folder} has {free_bytes / 1e9:.2f} GB free;"
+            " free some space (eventinit cache prune), or set EVENTINIT_CACHE to a larger disk",
+        )
 
 
 class UnsafeKeyError(DownloadError, ValueError):

@@ -61,6 +61,30 @@ class DownloadResult:
     seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class DownloadSettings:
+    """How files are fetched.
+
+    Attributes:
+        verify: ``size``: what is on disk already counts when its size and version are right; ``full``: when its
+            checksum is right as well. What is fetched is always checked against the store's checksum, if it has one.
+        max_concurrency: How many requests there are at a time.
+        max_bandwidth: How many bytes per second come at most, in all; None is no limit.
+        stall_timeout_s: For how many seconds no byte may come before a request counts as stalled.
+        attempts: How often a request is tried on each mirror.
+        include: Globs of names, relative to the model's folder; if there are any, a name has to match one.
+        exclude: Globs of names that are not fetched.
+    """
+
+    verify: Literal["size", "full"] = "size"
+    max_concurrency: int = 8
+    max_bandwidth: float | None = None
+    stall_timeout_s: float = 30.0
+    attempts: int = 5
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+
+
 class ModelSource(Protocol):
     """Where one model's files come from."""
 
@@ -75,8 +99,21 @@ class ModelSource(Protocol):
         ...
 
 
-OpenSource = Callable[[str], ModelSource]
-"""Gives the source for a ``model_source``: a local folder, a Hugging Face id or a URI."""
+class OpenSource(Protocol):
+    """Gives the source of a model: a local folder, a Hugging Face id or a URI, or several mirrors of one model."""
+
+    def __call__(self, *sources: str, settings: DownloadSettings) -> ModelSource:
+        """Return the source; nothing is asked of it yet."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class DownloadRequest:
+    """What another node is asked to fetch: a model from its mirrors, the files of a mode, and how."""
+
+    sources: tuple[str, ...]
+    mode: DownloadMode
+    settings: DownloadSettings = DownloadSettings()
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,9 +186,7 @@ class Cluster(Protocol):
         """Remove a group, ready or not; removing it twice is harmless."""
         ...
 
-    async def fetch_on(
-        self, node_id: str, model_source: str, mode: DownloadMode, runtime_env: Mapping[str, Any]
-    ) -> DownloadResult:
+    async def fetch_on(self, node_id: str, request: DownloadRequest, runtime_env: Mapping[str, Any]) -> DownloadResult:
         """Bring a model's files to another node; cancelling ends the fetch there."""
         ...
 

@@ -12,7 +12,8 @@ class DownloadProgress(StartEvent):
         bytes_total: Bytes there will be.
         files_done: Files that are complete.
         files_total: Files there will be.
-        bytes_per_second: The mean rate since the download began.
+        bytes_per_second: The mean rate since the download began; what was there before does not count.
+        remaining_s: How many seconds the rest takes at this rate; None when nothing has come yet.
     """
 
     phase = "download"
@@ -23,3 +24,4 @@ class DownloadProgress(StartEvent):
     files_done: int
     files_total: int
     bytes_per_second: float
+    remaining_s: float | None = None

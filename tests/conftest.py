@@ -5,6 +5,8 @@ from collections.abc import Iterator
 import pytest
 
 from examples.local_s3 import LocalS3, local_s3
+from tests.servers.azurite import Azurite, azurite
+from tests.servers.gcs_emulator import GcsEmulator, gcs_emulator
 
 LAGS = pytest.StashKey[dict[str, float]]()
 
@@ -19,6 +21,20 @@ def anyio_backend(request: pytest.FixtureRequest) -> str:
 def server() -> Iterator[LocalS3]:
     """A real S3 server, one for all tests."""
     with local_s3() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def azure_server() -> Iterator[Azurite]:
+    """A real Azure Blob Storage, one for all tests."""
+    with azurite() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def gcs_server() -> Iterator[GcsEmulator]:
+    """A Google Cloud Storage, one for all tests."""
+    with gcs_emulator() as running:
         yield running
 
 

@@ -13,7 +13,7 @@ from eventinit.backends import ray_session
 from eventinit.backends.ray_fetch import fetch_on_node
 from eventinit.backends.ray_session import RayShare, load_ray
 from eventinit.errors import PlacementError
-from eventinit.ports import Bundle, ClusterNode, DownloadMode, DownloadResult, GroupPlacement, Strategy
+from eventinit.ports import Bundle, ClusterNode, DownloadRequest, DownloadResult, GroupPlacement, Strategy
 from eventinit.threads import run_in_thread
 
 T = TypeVar("T")
@@ -148,9 +148,7 @@ class RayCluster:
         """Remove a group, ready or not; removing it twice, or after Ray has ended, is harmless."""
         await _clean_up("removal of a placement group", partial(_remove, group))
 
-    async def fetch_on(
-        self, node_id: str, model_source: str, mode: DownloadMode, runtime_env: Mapping[str, Any]
-    ) -> DownloadResult:
+    async def fetch_on(self, node_id: str, request: DownloadRequest, runtime_env: Mapping[str, Any]) -> DownloadResult:
         """Bring a model's files to another node; cancelling ends the fetch there.
 
         Raises:
@@ -158,7 +156,7 @@ class RayCluster:
             PlacementError: The node is gone, or cannot run eventinit.
         """
         _require_ray()
-        return await fetch_on_node(node_id, model_source, mode, runtime_env)
+        return await fetch_on_node(node_id, request, runtime_env)
 
     async def _take(self, address: str | None) -> None:
         given_up = threading.Event()

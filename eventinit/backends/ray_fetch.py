@@ -7,13 +7,11 @@ from typing import Any
 
 from eventinit.backends.ray_session import load_ray
 from eventinit.errors import EventInitError, PlacementError
-from eventinit.ports import DownloadMode, DownloadResult
+from eventinit.ports import DownloadRequest, DownloadResult
 from eventinit.threads import run_in_thread
 
 
-async def fetch_on_node(
-    node_id: str, model_source: str, mode: DownloadMode, runtime_env: Mapping[str, Any]
-) -> DownloadResult:
+async def fetch_on_node(node_id: str, request: DownloadRequest, runtime_env: Mapping[str, Any]) -> DownloadResult:
     """Return what a fetch left on the node; cancelling kills the fetch there.
 
     Raises:
@@ -21,7 +19,7 @@ async def fetch_on_node(
         PlacementError: The node is gone, or cannot run eventinit.
     """
     ray = load_ray()
-    submit = partial(_submit, node_id, model_source, mode, dict(runtime_env))
+    submit = partial(_submit, node_id, request, dict(runtime_env))
     task = await run_in_thread(submit, name="submit of a fetch", undo=_kill)
     try:
         return await _answer(task)
@@ -29,7 +27,7 @@ async def fetch_on_node(
         await run_in_thread(partial(_kill, task), name="end of a fetch", even_if_cancelled=True)
         raise
     except ray.exceptions.RayError as error:
-        raise _translated(error, node_id, model_source) from error
+        raise _translated(error, node_id, request.sources[0]) from error
 
 
 async def _answer(task: Any) -> DownloadResult:
@@ -37,10 +35,10 @@ async def _answer(task: Any) -> DownloadResult:
     return result
 
 
-def _submit(node_id: str, model_source: str, mode: DownloadMode, runtime_env: dict[str, Any]) -> Any:
+def _submit(node_id: str, request: DownloadRequest, runtime_env: dict[str, Any]) -> Any:
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    def fetch_model(model_source: str, mode: Any) -> Any:
+    def fetch_model(request: Any) -> Any:
         # Defined here, so that Ray ships the code and a node without eventinit says so in an ImportError.
         import anyio
 
@@ -49,12 +47,13 @@ def _submit(node_id: str, model_source: str, mode: DownloadMode, runtime_env: di
         def unreported(progress: object) -> None:
             pass
 
-        return anyio.run(open_source(model_source).fetch, mode, unreported)
+        source = open_source(*request.sources, settings=request.settings)
+        return anyio.run(source.fetch, request.mode, unreported)
 
     try:
         where = NodeAffinitySchedulingStrategy(node_id, soft=False)
         task: Any = load_ray().remote(num_cpus=0, max_retries=0, runtime_env=runtime_env or None)(fetch_model)
-        return task.options(scheduling_strategy=where, name="eventinit.fetch").remote(model_source, mode)
+        return task.options(scheduling_strategy=where, name="eventinit.fetch").remote(request)
     except (TypeError, ValueError) as error:
         raise PlacementError(f"no task can be sent to node {node_id}: {error}; correct runtime_env") from error
 

@@ -23,7 +23,7 @@ def check(path: Path) -> int:
     config = LLMConfig.from_yaml(path)
     subscribers = load_subscribers(config)
     attached = list(subscribers.attach(EventBus(), lambda _event: True))
-    anyio.run(_look_at_source, config.model_source)
+    anyio.run(_look_at_source, config)
     print(f"{path} is valid. A start would do this:\n")
     for name, text in _plan(config):
         print(f"  {name:<16} {text}")
@@ -34,13 +34,13 @@ def check(path: Path) -> int:
     return 0
 
 
-async def _look_at_source(model_source: str) -> None:
+async def _look_at_source(config: LLMConfig) -> None:
     """Refuse a source that is none, or a folder that is not there; nothing is fetched, and no store is asked."""
 
     def ignore(_progress: FetchProgress) -> None:
         return
 
-    await open_source(model_source).fetch("NONE", ignore)
+    await open_source(*config.sources, settings=config.download.settings()).fetch("NONE", ignore)
 
 
 def _plan(config: LLMConfig) -> list[tuple[str, str]]:
@@ -49,7 +49,7 @@ def _plan(config: LLMConfig) -> list[tuple[str, str]]:
     return [
         ("model", config.model_id),
         ("ray", config.ray_address or "the cluster of RAY_ADDRESS, else an embedded one"),
-        ("download", f"from {config.model_source}: this node {local}, nodes of the group {workers}"),
+        ("download", f"from {', else '.join(config.sources)}: this node {local}, nodes of the group {workers}"),
         ("placement_group", _placement(config)),
         ("engine_init", f"vLLM with {arguments or 'its default arguments'}"),
     ]

@@ -1,22 +1,25 @@
 """Where models come from, one file per kind of source."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from eventinit.downloads.hub import HubSource
 from eventinit.downloads.local_folder import LocalFolderSource
-from eventinit.downloads.s3 import S3Source
+from eventinit.downloads.store_source import StoreSource
+from eventinit.downloads.stores import SCHEMES, open_store
 from eventinit.errors import ConfigError
-from eventinit.ports import ModelSource
+from eventinit.ports import DownloadSettings, ModelSource
 
-__all__ = ["HubSource", "LocalFolderSource", "S3Source", "open_source"]
+__all__ = ["HubSource", "LocalFolderSource", "StoreSource", "open_source"]
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _HUB_ID = re.compile(r"(?P<repository>[\w.-]+(/[\w.-]+)?)(@(?P<revision>[^@\s]+))?")
 _SUPPORTED = "use a local folder, a Hugging Face id such as org/name or org/name@revision, or s3://bucket/prefix"
+_DEFAULTS = DownloadSettings()
 
 
-def open_source(model_source: str) -> ModelSource:
+def open_source(*sources: str, settings: DownloadSettings = _DEFAULTS) -> ModelSource:
     """Return the source that a string names: a local folder, a Hugging Face id or an ``s3://`` URI.
 
     What exists as a folder, or is written like a path, is a folder; ``org/name`` is a Hub id otherwise.
@@ -24,15 +27,16 @@ def open_source(model_source: str) -> ModelSource:
     Raises:
         ConfigError: The string names none of these.
     """
+    model_source = sources[0]
     scheme = _SCHEME.match(model_source)
     if scheme:
-        return _open_uri(model_source, scheme[1].lower())
+        return _open_stores(sources, settings)
     if _is_path(model_source):
         return LocalFolderSource(model_source)
     hub_id = _HUB_ID.fullmatch(model_source)
     if not hub_id:
         raise ConfigError("model_source", [f"{model_source!r} is no folder, Hugging Face id or URI; {_SUPPORTED}"])
-    return HubSource(hub_id["repository"], hub_id["revision"])
+    return HubSource(hub_id["repository"], hub_id["revision"], settings)
 
 
 def _is_path(model_source: str) -> bool:
@@ -41,7 +45,8 @@ def _is_path(model_source: str) -> bool:
     return bool(model_source) and Path(model_source).is_dir()
 
 
-def _open_uri(uri: str, scheme: str) -> ModelSource:
-    if scheme == "s3":
-        return S3Source(uri)
-    raise ConfigError("model_source", [f"{scheme}:// is not supported; {_SUPPORTED}"])
+def _open_stores(uris: Sequence[str], settings: DownloadSettings) -> ModelSource:
+    for uri in uris:
+        if not uri.lower().startswith(SCHEMES):
+            raise ConfigError("model_source", [f"{uri.partition('://')[0]}:// is not supported; {_SUPPORTED}"])
+    return StoreSource([open_store(uri, settings) for uri in uris], settings)

@@ -5,19 +5,22 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from eventinit.errors import DownloadError
+from eventinit.downloads.disk_space import free_space
+from eventinit.errors import DiskFullError, DownloadError
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 @contextmanager
-def disk_errors(source: str, folder: Path, setting: str = "EVENTINIT_CACHE") -> Generator[None]:
+def disk_errors(source: str, folder: Path, setting: str = "EVENTINIT_CACHE", needed_bytes: int = 0) -> Generator[None]:
     """Raise what the disk refuses in the block as a typed error; ``setting`` is the variable that names the folder."""
     try:
         yield
     except DownloadError:
         raise
     except OSError as error:
+        if error.errno in _FULL:
+            raise DiskFullError(source, str(folder), needed_bytes, free_space(folder)) from error
         raise DownloadError(source, disk_problem(error, folder, setting)) from error
 
 

@@ -1,109 +1,215 @@
-"""What a model's folder holds completely: size and etag of each file, as the store had them."""
+"""What a model's folder holds completely: a record of each file, and of each mode that was finished."""
 
-import fcntl
+import json
 import os
-import secrets
-from collections.abc import Generator, Iterable
-from contextlib import contextmanager
-from dataclasses import dataclass
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
-from pydantic import BaseModel, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from eventinit.downloads.cache import PRIVATE
+from eventinit.downloads.file_lock import FileLocks
+from eventinit.downloads.remote import Checksum, RemoteFile
+from eventinit.downloads.verification import Verified
+from eventinit.ports import DownloadMode
+
+NAME = "manifest.jsonl"
+_LOCK = "\0manifest"
+_NEEDLESS_LINES = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Version:
-    """Which content of an object is meant."""
-
-    size: int
-    etag: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class RemoteFile:
-    """One file of a model, in the store and on this machine.
+class HeldFile:
+    """One complete file of a folder.
 
     Attributes:
-        name: Its name relative to the model's folder.
-        key: The object's key in the bucket.
-        path: Where it lies on this machine when it is complete.
-        version: Which content is meant.
+        name: Its path in the folder.
+        size: Its size in bytes.
+        version: The version of the content in the store that listed it.
+        checksum: What the content is known by; None when only its size could be checked.
+        verified: How it was compared with what the store says when it was fetched.
+        mtime_ns: The time of its last change when it was recorded.
+        boot_id: The boot in which it was written, if the disk may not have it yet; None when it surely has.
+        origin: The identity of the store that listed it.
     """
 
     name: str
-    key: str
-    path: Path
-    version: Version
+    size: int
+    version: str | None
+    checksum: Checksum | None
+    verified: Verified
+    mtime_ns: int
+    boot_id: str | None = None
+    origin: str = ""
+
+    def is_of(self, file: RemoteFile, origin: str) -> bool:
+        """Return whether this is the content that a store has: by its checksum if both know one, else by version.
+
+        A version says nothing about another store's. Mirrors have the same model by definition, so the size is enough
+        there: a first mirror that is down for an hour shall not have a whole model fetched again.
+        """
+        if self.size != file.size:
+            return False
+        ours, theirs = self.checksum, file.checksum
+        if ours and theirs and ours.algorithm == theirs.algorithm:
+            return ours == theirs
+        if self.origin != origin:
+            return True
+        # Without a version nobody can tell whether the object has changed.
+        return file.version is not None and self.version == file.version
 
 
-class _Records(BaseModel):
-    files: dict[str, Version] = {}
+@dataclass(frozen=True, slots=True)
+class FinishedMode:
+    """A fetch that came to its end: what was asked for, from where, and when (seconds since 1970)."""
+
+    mode: DownloadMode
+    source: str
+    files: int
+    bytes_total: int
+    at: float
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """Everything that a manifest says."""
+
+    files: Mapping[str, HeldFile] = field(default_factory=dict[str, HeldFile])
+    modes: Sequence[FinishedMode] = ()
 
 
 @final
 class Manifest:
-    """The record of a model's folder, shared by all fetches into it, of this process and of others."""
+    """The record of a folder, shared by all fetches into it, of this process and of others; use it in threads.
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._path = folder / PRIVATE / "manifest.json"
+    It is a file of JSON lines that only grows, so that recording a file costs one write however many there are: the
+    last line about a name counts. What a crash leaves of a line is skipped, which costs no more than fetching that
+    file again. A fetch that finds many outdated lines writes the file anew.
+    """
 
-    def held(self, files: Iterable[RemoteFile]) -> set[str]:
-        """Return the names of the files that the folder has with just this content."""
-        recorded = self._read().files
-        return {file.name for file in files if recorded.get(file.name) == file.version and _is_there(file)}
+    def __init__(self, folder: Path, locks: FileLocks) -> None:
+        self._path = folder / PRIVATE / NAME
+        self._locks = locks
+        self._files: dict[str, HeldFile] = {}
+        self._modes: dict[object, FinishedMode] = {}
+        self._inode = 0
+        self._offset = 0
+        self._lines = 0
 
-    def publish(self, partial: Path, file: RemoteFile) -> None:
-        """Give a complete file its final name and record it, as one step among all fetches."""
-        with self._locked():
-            records = self._read()
-            if records.files.pop(file.name, None):
-                # Whoever is killed right after the rename leaves an unknown file, never one under the old etag.
-                self._write(records)
-            file.path.parent.mkdir(parents=True, exist_ok=True)
-            partial.replace(file.path)
-            records.files[file.name] = file.version
-            self._write(records)
+    def refresh(self) -> Records:
+        """Return what is recorded by now; only what is new is read."""
+        with self._locks.exclusive(_LOCK):
+            return self._refresh()
 
-    def forget_all_but(self, names: Iterable[str]) -> list[str]:
-        """Forget the files that the store no longer has, and return their names."""
-        with self._locked():
-            records = self._read()
-            gone = sorted(set(records.files).difference(names))
-            if gone:
-                self._write(_Records(files={name: v for name, v in records.files.items() if name not in gone}))
-            return gone
+    def add(self, files: Iterable[HeldFile], *, durable: bool = False) -> None:
+        """Record complete files, each replacing what was said about its name."""
+        self._append(map(_file_line, files), durable=durable)
 
-    def _read(self) -> _Records:
-        """Read the records; what cannot be read counts as empty, which costs no more than fetching again."""
+    def forget(self, names: Iterable[str]) -> None:
+        """Record that files are gone."""
+        self._append(json.dumps({"gone": name}).encode() for name in names)
+
+    def finish(self, mode: FinishedMode) -> None:
+        """Record that all files of a mode are there."""
+        self._append([_mode_line(mode)])
+
+    def _append(self, lines: Iterable[bytes], *, durable: bool = False) -> None:
+        new = b"".join(b"\n" + line for line in lines)
+        if not new:
+            return
+        with self._locks.exclusive(_LOCK):
+            self._refresh()
+            if self._lines > 2 * (len(self._files) + len(self._modes)) + _NEEDLESS_LINES:
+                self._compact()
+            file = os.open(self._path, os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC, 0o644)
+            try:
+                # Each line has its end in front too, in case that a crash has torn the one before.
+                _write_all(file, new + b"\n")
+                if durable:
+                    os.fdatasync(file)
+            finally:
+                os.close(file)
+            self._refresh()
+
+    def _refresh(self) -> Records:
         try:
-            return _Records.model_validate_json(self._path.read_bytes())
-        except (FileNotFoundError, ValidationError):
-            return _Records()
+            with self._path.open("rb") as file:
+                there = os.fstat(file.fileno())
+                if there.st_ino != self._inode or there.st_size < self._offset:
+                    self._files, self._modes, self._offset, self._lines = {}, {}, 0, 0
+                    self._inode = there.st_ino
+                file.seek(self._offset)
+                new = file.read()
+        except FileNotFoundError:
+            self._files, self._modes, self._offset, self._lines = {}, {}, 0, 0
+            return Records()
+        self._offset += len(new)
+        for line in new.splitlines():
+            self._take(line)
+        return Records(dict(self._files), tuple(self._modes.values()))
 
-    def _write(self, records: _Records) -> None:
-        new = self._path.with_name(f"manifest-{secrets.token_hex(8)}.tmp")
+    def _take(self, line: bytes) -> None:
         try:
-            new.write_text(records.model_dump_json(indent=1))
-            new.replace(self._path)
-        except OSError:
-            new.unlink(missing_ok=True)
-            raise
+            said: Any = json.loads(line or b"{}")
+            if "file" in said:
+                entry = held_file(said["file"])
+                self._files[entry.name] = entry
+            elif "gone" in said:
+                self._files.pop(said["gone"], None)
+            elif "mode" in said:
+                mode = _MODE.validate_python(said["mode"])
+                self._modes[mode.mode, mode.include, mode.exclude] = mode
+            self._lines += bool(said)
+        except (ValueError, TypeError, ValidationError):
+            return
 
-    @contextmanager
-    def _locked(self) -> Generator[None]:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        lock = os.open(self._path.with_name("lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(lock)
+    def _compact(self) -> None:
+        new = self._path.with_suffix(".new")
+        lines = [*map(_file_line, self._files.values()), *map(_mode_line, self._modes.values())]
+        with new.open("wb") as file:
+            file.write(b"\n".join(lines) + b"\n")
+            file.flush()
+            os.fdatasync(file.fileno())
+        new.replace(self._path)
 
 
-def _is_there(file: RemoteFile) -> bool:
-    # Without an etag nobody can tell whether the object has changed.
-    return file.version.etag is not None and file.path.is_file() and file.path.stat().st_size == file.version.size
+def held_file(said: object) -> HeldFile:
+    """Return a record from its JSON form; raises ValidationError for anything else."""
+    return _FILE.validate_python(said)
+
+
+def read_manifest(folder: Path) -> Records:
+    """Return what a folder's manifest says, for whoever only looks."""
+    locks = FileLocks(folder / PRIVATE / "locks")
+    try:
+        return Manifest(folder, locks).refresh()
+    finally:
+        locks.close()
+
+
+def finished_now(mode: DownloadMode, source: str, sizes: Sequence[int]) -> FinishedMode:
+    """Return the record of a mode that has just been finished."""
+    return FinishedMode(mode, source, len(sizes), sum(sizes), time.time())
+
+
+def _file_line(file: HeldFile) -> bytes:
+    return b'{"file":' + _FILE.dump_json(file) + b"}"
+
+
+def _mode_line(mode: FinishedMode) -> bytes:
+    return b'{"mode":' + _MODE.dump_json(mode) + b"}"
+
+
+def _write_all(file: int, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(file, rest) :]
+
+
+_FILE = TypeAdapter(HeldFile)
+_MODE = TypeAdapter(FinishedMode)

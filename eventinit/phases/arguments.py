@@ -15,7 +15,7 @@ def engine_arguments(start: Start) -> dict[str, Any]:
     """
     result = start.context.download_result
     return {
-        "model": start.config.model_source if result is None else str(result.path),
+        "model": start.config.sources[0] if result is None else str(result.path),
         "served_model_name": start.config.model_id,
         **thaw(start.config.engine_kwargs),
         **thaw(start.context.extra_init_kwargs),

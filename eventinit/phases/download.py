@@ -10,7 +10,7 @@ from eventinit import clock
 from eventinit.context import seal, set_by_system
 from eventinit.events import DownloadProgress, PostDownload, PreDownload
 from eventinit.joining import Awaited, together
-from eventinit.ports import ClusterNode, DownloadMode, DownloadResult, FetchProgress, union
+from eventinit.ports import ClusterNode, DownloadMode, DownloadRequest, DownloadResult, FetchProgress, union
 from eventinit.start import PhaseRun, Start
 
 REPORT_INTERVAL_S = 0.1
@@ -54,7 +54,7 @@ async def _fetch_everywhere(start: Start, phase: PhaseRun, placed: Awaited[Seque
 
 async def fetch_here(start: Start, mode: DownloadMode) -> DownloadResult:
     """Fetch the files of a mode to this node, with ``DownloadProgress`` events."""
-    source = start.backends.open_source(start.config.model_source)
+    source = start.backends.open_source(*start.config.sources, settings=start.config.download.settings())
     reports = _Reports(start)
     results: list[DownloadResult] = []
 
@@ -78,7 +78,8 @@ async def fetch_on_others(start: Start, nodes: Sequence[ClusterNode]) -> None:
 
 async def _fetch_on(start: Start, node: ClusterNode, mode: DownloadMode) -> None:
     runtime_env = dict(start.context.runtime_env)
-    await start.cluster.fetch_on(node.node_id, start.config.model_source, mode, runtime_env)
+    request = DownloadRequest(start.config.sources, mode, start.config.download.settings())
+    await start.cluster.fetch_on(node.node_id, request, runtime_env)
 
 
 @final
@@ -88,6 +89,7 @@ class _Reports:
     def __init__(self, start: Start) -> None:
         self._start = start
         self._began = clock.monotonic()
+        self._bytes_at_first: int | None = None
         self._latest: FetchProgress | None = None
         self._news = Event()
         self._over = Event()
@@ -113,7 +115,11 @@ class _Reports:
         progress, self._latest = self._latest, None
         if progress is None:
             return
+        if self._bytes_at_first is None:
+            self._bytes_at_first = progress.bytes_done
         seconds = max(clock.monotonic() - self._began, 1e-6)
+        rate = (progress.bytes_done - self._bytes_at_first) / seconds
+        left = progress.bytes_total - progress.bytes_done
         await self._start.bus.emit(
             DownloadProgress(
                 start_id=self._start.id,
@@ -121,6 +127,7 @@ class _Reports:
                 bytes_total=progress.bytes_total,
                 files_done=progress.files_done,
                 files_total=progress.files_total,
-                bytes_per_second=progress.bytes_done / seconds,
+                bytes_per_second=rate,
+                remaining_s=left / rate if rate > 0 else 0.0 if left == 0 else None,
             )
         )

@@ -8,7 +8,16 @@ from anyio import sleep, sleep_forever
 from anyio.lowlevel import checkpoint
 
 from eventinit.errors import PlacementError
-from eventinit.ports import Bundle, ClusterNode, DownloadMode, DownloadResult, FetchProgress, GroupPlacement, Strategy
+from eventinit.ports import (
+    Bundle,
+    ClusterNode,
+    DownloadMode,
+    DownloadRequest,
+    DownloadResult,
+    FetchProgress,
+    GroupPlacement,
+    Strategy,
+)
 from eventinit.testing.source import FakeSource
 
 LOCAL = "node-0"
@@ -127,14 +136,12 @@ class FakeCluster:
         if isinstance(group, FakeGroup):
             group.removed = True
 
-    async def fetch_on(
-        self, node_id: str, model_source: str, mode: DownloadMode, runtime_env: Mapping[str, Any]
-    ) -> DownloadResult:
+    async def fetch_on(self, node_id: str, request: DownloadRequest, runtime_env: Mapping[str, Any]) -> DownloadResult:
         """Fetch from ``source`` and note for which node."""
 
         def ignore(_progress: FetchProgress) -> None:
             return
 
-        result = await self.source.fetch(mode, ignore)
-        self.fetched_on.append((node_id, mode))
+        result = await self.source.fetch(request.mode, ignore)
+        self.fetched_on.append((node_id, request.mode))
         return result

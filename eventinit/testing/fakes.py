@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from eventinit.ports import Backends
+from eventinit.ports import Backends, DownloadSettings
 from eventinit.testing.cluster import FakeCluster
 from eventinit.testing.engine import FakeEngineBackend
 from eventinit.testing.source import FakeSource
@@ -24,7 +24,10 @@ class Fakes:
 
     def backends(self) -> Backends:
         """Return what ``initialize_node`` takes."""
-        return Backends(open_source=lambda _source: self.source, cluster=lambda: self.cluster, engine=self.engine)
+        return Backends(open_source=self._open, cluster=lambda: self.cluster, engine=self.engine)
+
+    def _open(self, *_sources: str, settings: DownloadSettings) -> FakeSource:
+        return self.source
 
     def left_behind(self) -> list[str]:
         """Return what a start has made and not taken back: groups, engines, a running cluster; one text for each."""

@@ -10,7 +10,7 @@ from eventinit import LLMConfig, NodeInitializationContext, initialize_node
 from eventinit.backends.ray_cluster import RayCluster
 from eventinit.errors import HandlerError
 from eventinit.ports import Backends
-from eventinit.testing import FakeEngineBackend, FakeSource
+from eventinit.testing import FakeEngineBackend, Fakes
 from tests.real_ray import no_ray_left, ray, states_in_ray
 
 # Ray warns of its own future, and leaves the files of its own start to the garbage collector.
@@ -51,7 +51,7 @@ class FailsAfterwards:
 
 
 def backends(engine: FakeEngineBackend) -> Backends:
-    return Backends(open_source=lambda _source: FakeSource(), cluster=RayCluster, engine=engine)
+    return Backends(open_source=Fakes().backends().open_source, cluster=RayCluster, engine=engine)
 
 
 async def use_two_threads() -> None:

@@ -16,6 +16,7 @@ import pytest_asyncio
 
 from eventinit.backends.ray_cluster import RayCluster
 from eventinit.errors import ModelNotFoundError, PlacementError
+from eventinit.ports import DownloadRequest
 from tests.real_ray import no_ray_left, ray, ray_processes, states_in_ray
 
 pytestmark = [pytest.mark.real, pytest.mark.asyncio]
@@ -51,6 +52,10 @@ async def longest_lag(lags: list[float]) -> None:
         asked = loop.time()
         await asyncio.sleep(0.01)
         lags.append(loop.time() - asked - 0.01)
+
+
+def _request(source: str) -> DownloadRequest:
+    return DownloadRequest((source,), "MODEL_AND_TOKENIZER")
 
 
 @pytest.fixture(autouse=True)
@@ -309,12 +314,12 @@ async def test_a_model_is_fetched_on_another_node(
         assert sorted((node.is_local, "other" in node.resources) for node in nodes) == [(False, True), (True, False)]
         [other] = [node.node_id for node in nodes if not node.is_local]
 
-        result = await cluster.fetch_on(other, str(tmp_path), "MODEL_AND_TOKENIZER", {})
+        result = await cluster.fetch_on(other, _request(str(tmp_path)), {})
         assert result.path == tmp_path
         with pytest.raises(ModelNotFoundError):
-            await cluster.fetch_on(other, str(tmp_path / "missing"), "MODEL_AND_TOKENIZER", {})
+            await cluster.fetch_on(other, _request(str(tmp_path / "missing")), {})
         with pytest.raises(PlacementError, match="ray list nodes"):
-            await cluster.fetch_on("e" * 56, str(tmp_path), "MODEL_AND_TOKENIZER", {})
+            await cluster.fetch_on("e" * 56, _request(str(tmp_path)), {})
     finally:
         await cluster.disconnect()
 
@@ -345,9 +350,7 @@ async def test_a_cancelled_fetch_ends_on_the_other_node(two_nodes: str) -> None:
     try:
         await cluster.connect(two_nodes)
         [other] = [node.node_id for node in await cluster.nodes() if not node.is_local]
-        fetch = asyncio.create_task(
-            cluster.fetch_on(other, "s3://bucket/model", "MODEL_AND_TOKENIZER", {"env_vars": store})
-        )
+        fetch = asyncio.create_task(cluster.fetch_on(other, _request("s3://bucket/model"), {"env_vars": store}))
         await asyncio.wait_for(connected.wait(), 60)
         fetching = await asyncio.to_thread(process_with_port, ports[0])
         fetch.cancel()
@@ -369,6 +372,6 @@ async def test_a_node_without_eventinit_is_told_how_to_get_it(two_nodes: str, tm
         [other] = [node.node_id for node in await cluster.nodes() if not node.is_local]
         environment = {"env_vars": {"PYTHONPATH": str(tmp_path)}}
         with pytest.raises(PlacementError, match=r"eventinit is not installed there.*runtime_env"):
-            await cluster.fetch_on(other, str(tmp_path), "MODEL_AND_TOKENIZER", environment)
+            await cluster.fetch_on(other, _request(str(tmp_path)), environment)
     finally:
         await cluster.disconnect()

@@ -8,6 +8,13 @@ import pytest
 from eventinit.ports import FetchProgress
 from examples.local_s3 import LocalS3
 
+
+def safetensors(data: bytes) -> bytes:
+    """Return a file of weights with one tensor."""
+    header = b'{"w":{"dtype":"U8","shape":[%d],"data_offsets":[0,%d]}}' % (len(data), len(data))
+    return len(header).to_bytes(8, "little") + header + data
+
+
 MODEL = {
     "config.json": b'{"model_type": "tiny"}',
     "tokenizer.json": b"{}" * 100,
@@ -16,8 +23,8 @@ MODEL = {
     "empty.txt": b"",
     "nested/notes.txt": b"deep",
     "nested/a b/über+50%25 #1&2=?.txt": b"odd",
-    "model-00001-of-00002.safetensors": os.urandom(1000),
-    "model-00002-of-00002.safetensors": os.urandom(40 * 1024 * 1024 + 7),
+    "model-00001-of-00002.safetensors": safetensors(os.urandom(1000)),
+    "model-00002-of-00002.safetensors": safetensors(os.urandom(40 * 1024 * 1024 + 7)),
 }
 """A model with an empty file, a nested one, and one that takes three ranges."""
 

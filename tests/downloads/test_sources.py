@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from eventinit.downloads import HubSource, LocalFolderSource, S3Source, open_source
+from eventinit.downloads import HubSource, LocalFolderSource, StoreSource, open_source
 from eventinit.downloads.cache import cache_root, model_folder, safe_path
 from eventinit.downloads.file_set import is_wanted
 from eventinit.errors import ConfigError, ModelNotFoundError, UnsafeKeyError
@@ -19,8 +19,8 @@ from tests.downloads.conftest import MODEL, TOKENIZER, Reports, write_model
         ("./x", LocalFolderSource),
         ("../x", LocalFolderSource),
         ("~/x", LocalFolderSource),
-        ("s3://bucket/prefix", S3Source),
-        ("s3://bucket", S3Source),
+        ("s3://bucket/prefix", StoreSource),
+        ("s3://bucket", StoreSource),
         ("org/name", HubSource),
         ("org/na.me-7B@refs/pr/1", HubSource),
         ("gpt2", HubSource),

@@ -1,12 +1,12 @@
 """Fetching from a Hub on this machine, through huggingface_hub."""
 
+import importlib
 import json
 import os
 import shutil
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,37 +15,19 @@ import pytest
 
 from eventinit.downloads.hub import HubSource
 from eventinit.errors import AccessDeniedError, DownloadError, ModelNotFoundError, StoreUnavailableError
-from eventinit.ports import DownloadMode, FetchProgress
-from tests.downloads.conftest import MODEL, TOKENIZER, Reports
-from tests.servers.hub import COMMIT, HubState, hub_server
+from eventinit.ports import DownloadMode, DownloadSettings, FetchProgress
+from tests.downloads.conftest import Reports
+from tests.downloads.hub.trials import MODEL, TOKENIZER, files, ignore
+from tests.servers.hub import COMMIT, HubState
 
 pytestmark = [pytest.mark.real, pytest.mark.asyncio]
+
+SETTINGS = DownloadSettings(stall_timeout_s=5.0, attempts=2)
 
 Source = Callable[[str], HubSource]
 
 NO_WEIGHTS = {name for name in MODEL if not name.endswith(".safetensors")}
 DEAD = "http://127.0.0.1:9"
-
-
-def ignore(_: FetchProgress) -> None:
-    pass
-
-
-def files(folder: Path) -> dict[str, bytes]:
-    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
-
-
-@pytest.fixture(autouse=True)
-def online(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the Hub be asked: huggingface_hub reads ``HF_HUB_OFFLINE`` once, and other tests set it for their engines."""
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
-
-
-@pytest.fixture
-def hub() -> Iterator[HubState]:
-    with hub_server() as state:
-        state.models["org/name"] = MODEL
-        yield state
 
 
 @pytest.fixture
@@ -54,7 +36,7 @@ def source(hub: HubState, tmp_path: Path) -> Source:
 
     def open_repository(text: str = "org/name") -> HubSource:
         repository, _, revision = text.partition("@")
-        return HubSource(repository, revision or None, endpoint=hub.endpoint, cache_dir=tmp_path / "hub")
+        return HubSource(repository, revision or None, SETTINGS, endpoint=hub.endpoint, cache_dir=tmp_path / "hub")
 
     return open_repository
 
@@ -87,13 +69,40 @@ async def test_what_the_cache_holds_needs_no_server(source: Source, tmp_path: Pa
     assert reports == [FetchProgress(first.bytes_total, first.bytes_total, len(MODEL), len(MODEL))]
 
 
-async def test_a_cache_hit_asks_the_server_nothing(source: Source, hub: HubState) -> None:
+async def test_a_cache_hit_asks_only_which_commit_a_branch_is(source: Source, hub: HubState) -> None:
     await source("org/name").fetch("MODEL_AND_TOKENIZER", ignore)
     hub.requests.clear()
 
     await source("org/name").fetch("MODEL_AND_TOKENIZER", ignore)
 
+    assert hub.requests == ["GET /api/models/org/name/revision/main"]
+
+
+async def test_a_commit_in_the_cache_asks_the_server_nothing(source: Source, hub: HubState) -> None:
+    await source(f"org/name@{COMMIT}").fetch("MODEL_AND_TOKENIZER", ignore)
+    hub.requests.clear()
+
+    await source(f"org/name@{COMMIT}").fetch("MODEL_AND_TOKENIZER", ignore)
+
     assert hub.requests == []
+
+
+async def test_what_huggingface_hub_has_cached_is_found_and_the_other_way_round(
+    source: Source, hub: HubState, tmp_path: Path
+) -> None:
+    def by_huggingface_hub(**how: Any) -> Path:
+        hub_library: Any = importlib.import_module("huggingface_hub")
+        path = hub_library.snapshot_download("org/name", endpoint=hub.endpoint, cache_dir=tmp_path / "hub", **how)
+        return Path(path)
+
+    theirs = await anyio.to_thread.run_sync(lambda: by_huggingface_hub(allow_patterns=["*.json"]))
+    hub.served.clear()
+    ours = await source("org/name").fetch("MODEL_AND_TOKENIZER", ignore)
+    again = await anyio.to_thread.run_sync(lambda: by_huggingface_hub(local_files_only=True))
+
+    assert ours.path == theirs == again
+    assert set(hub.served) == set(MODEL) - {"config.json", "tokenizer.json", "empty.txt"}
+    assert files(again) == MODEL
 
 
 async def test_a_part_of_a_snapshot_is_not_taken_for_the_whole(source: Source, hub: HubState, tmp_path: Path) -> None:
@@ -136,17 +145,6 @@ async def test_the_mode_none_asks_nobody(source: Source, hub: HubState) -> None:
     result = await source("org/name").fetch("NONE", ignore)
 
     assert (result.files, hub.requests) == (0, [])
-
-
-async def test_cancelling_ends_the_threads_and_leaves_no_unfinished_file(source: Source, hub: HubState) -> None:
-    hub.models["org/name"] = {"model.safetensors": bytes(200 * 1024 * 1024)}
-
-    with anyio.CancelScope() as scope:
-        await source("org/name").fetch("MODEL_AND_TOKENIZER", lambda p: scope.cancel() if p.bytes_done else None)
-
-    assert scope.cancelled_caught
-    assert not [t for t in threading.enumerate() if t.name.startswith("ThreadPoolExecutor")]
-    assert hub.served == []
 
 
 @pytest.mark.parametrize(

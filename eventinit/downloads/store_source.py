@@ -1,0 +1,112 @@
+"""Models in any store: list, choose, compare with what is there, and fetch the rest."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from time import monotonic
+from typing import final
+
+from anyio import to_thread
+
+from eventinit.downloads.cache import PRIVATE, model_folder, safe_path, safe_paths
+from eventinit.downloads.disk_errors import disk_errors
+from eventinit.downloads.disk_space import require_space
+from eventinit.downloads.fetch_state import FetchState
+from eventinit.downloads.file_set import DEFAULTS, is_wanted
+from eventinit.downloads.manifest import finished_now
+from eventinit.downloads.mirrors import Mirrors
+from eventinit.downloads.partial_file import partial_path, read_journal
+from eventinit.downloads.plan import make_plan
+from eventinit.downloads.remote import RemoteFile, Store
+from eventinit.downloads.transfer import Transfer
+from eventinit.downloads.workspace import Workspace, open_workspace
+from eventinit.errors import ModelNotFoundError
+from eventinit.ports import DownloadMode, DownloadResult, DownloadSettings, FetchProgress
+
+
+@final
+class StoreSource:
+    """All files of a model in a store, or in several that mirror it, kept in a folder of the cache.
+
+    The folder belongs to the first store. Every fetch into it, of this process or of another on this machine, shares
+    what the others fetch.
+    """
+
+    def __init__(self, stores: Sequence[Store], settings: DownloadSettings = DEFAULTS) -> None:
+        self._stores = tuple(stores)
+        self._settings = settings
+        self._source = stores[0].source
+
+    async def fetch(self, mode: DownloadMode, report: Callable[[FetchProgress], None]) -> DownloadResult:
+        """List the model and transfer what the folder does not hold completely."""
+        started = monotonic()
+        folder = self._folder()
+        if mode == "NONE":
+            return DownloadResult(folder, self._source, mode, 0, 0, 0, 0.0)
+        mirrors = Mirrors(self._stores, self._settings)
+        listed = await mirrors.list()
+        if not listed:
+            raise ModelNotFoundError(self._source, "there are no files; check model_source")
+        with disk_errors(self._source, folder):
+            paths = await to_thread.run_sync(safe_paths, self._source, folder, [file.name for file in listed])
+        wanted = [file for file in listed if is_wanted(mode, file.name, self._settings)]
+        state = FetchState(len(wanted), sum(file.size for file in wanted), report)
+        async with open_workspace(self._source, folder) as workspace:
+            await self._bring(workspace, mirrors, wanted, paths, state)
+            names = frozenset(file.name for file in listed)
+            await workspace.run(partial(_remove_vanished, workspace, names))
+            await workspace.run(partial(self._record, workspace, mode, [file.size for file in wanted]))
+        total = sum(file.size for file in wanted)
+        return DownloadResult(
+            folder, self._source, mode, len(wanted), total, state.bytes_fetched, monotonic() - started
+        )
+
+    def _folder(self) -> Path:
+        scheme, _, rest = self._source.partition("://")
+        return model_folder(scheme, rest, self._stores[0].identity)
+
+    async def _bring(
+        self,
+        workspace: Workspace,
+        mirrors: Mirrors,
+        wanted: Sequence[RemoteFile],
+        paths: Mapping[str, Path],
+        state: FetchState,
+    ) -> None:
+        """Make the folder hold the wanted files."""
+        store = mirrors.stores[mirrors.current]
+        plan = await make_plan(workspace, wanted, paths, store, full=self._settings.verify == "full")
+        there = sum(job.file.size for job in plan.held) + sum(job.counted for job in plan.missing)
+        state.begin(len(plan.held), there)
+        if plan.missing:
+            workspace.needed_bytes = plan.needed_bytes
+            await workspace.run(partial(require_space, self._source, workspace.folder, plan.needed_bytes))
+            await Transfer(workspace, mirrors, self._settings, state).run(plan.missing)
+        state.end()
+
+    def _record(self, workspace: Workspace, mode: DownloadMode, sizes: Sequence[int]) -> None:
+        settings = self._settings
+        done = replace(finished_now(mode, self._source, sizes), include=settings.include, exclude=settings.exclude)
+        if all(replace(done, at=known.at) != known for known in workspace.manifest.refresh().modes):
+            workspace.manifest.finish(done)
+
+
+def _remove_vanished(workspace: Workspace, names: frozenset[str]) -> None:
+    """Remove fetched files that the store no longer has: old shards beside new ones would be loaded as well."""
+    gone = sorted(set(workspace.manifest.refresh().files) - names)
+    for name in gone:
+        safe_path(workspace.source, workspace.folder, name).unlink(missing_ok=True)
+    workspace.manifest.forget(gone)
+    known = {partial_path(workspace.folder, name).name for name in names}
+    for left in (workspace.folder / PRIVATE / "partial").glob("*"):
+        if left.stem not in known:
+            _remove_left(workspace, left)
+
+
+def _remove_left(workspace: Workspace, left: Path) -> None:
+    """Remove what is left of a file that is no longer in the store, unless somebody is still fetching it."""
+    name = str(read_journal(left.with_suffix(".journal")).header.get("name", left.stem))
+    if workspace.locks.try_acquire(name):
+        left.unlink(missing_ok=True)
+        workspace.locks.release(name)
