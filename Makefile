@@ -52,8 +52,10 @@ types: install
 pytest: install
 	$(BIN)/pytest
 
-# The trials that are too long for every run; tests/README.md has their result.
+# The trials that are too long for every run; tests/README.md has their results.
+TIMES ?= 10
 test-exhaustive: install
+	EVENTINIT_PROPERTY_EXAMPLES=$(TIMES) $(BIN)/pytest tests/properties
 	EVENTINIT_TRIALS=100 $(BIN)/pytest tests/downloads/test_resume.py -k killed
 
 clean:

@@ -1,7 +1,7 @@
 """An object whose methods are subscribed together."""
 
 from collections.abc import Callable, Iterable
-from typing import Self, final
+from typing import Protocol, Self, final
 
 from anyio import create_task_group, move_on_after
 
@@ -12,7 +12,11 @@ DETACH_DRAIN_S = 5.0
 
 @final
 class Attachment:
-    """The subscriptions of one attached object; cancel it, or use it as a context manager, to detach the object."""
+    """The subscriptions of one attached object; cancel it, or use it as a context manager, to detach the object.
+
+    Attributes:
+        subscriptions: One for each mark of a method and for each hook.
+    """
 
     def __init__(self, subscriptions: Iterable[Subscription], end: Callable[[], None]) -> None:
         self.subscriptions = tuple(subscriptions)
@@ -43,10 +47,23 @@ class Attachment:
         self.cancel()
 
 
-async def drain(subscriptions: Iterable[Subscription]) -> None:
-    """Return when everything that is queued for any of the subscriptions has been delivered, and what comes of that."""
-    subscriptions = list(subscriptions)
-    while busy := [subscription for subscription in subscriptions if subscription.busy]:
+class Drainable(Protocol):
+    """Something that has work queued, or a place on the bus for which something is."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether something that was queued has not been dealt with."""
+        ...
+
+    async def drained(self) -> None:
+        """Return when all of it has been."""
+        ...
+
+
+async def drain(queues: Iterable[Drainable]) -> None:
+    """Return when everything that is queued anywhere has been dealt with, and what comes of that."""
+    queues = list(queues)
+    while busy := [queue for queue in queues if queue.busy]:
         async with create_task_group() as group:
-            for subscription in busy:
-                group.start_soon(subscription.drained)
+            for queue in busy:
+                group.start_soon(queue.drained)

@@ -20,8 +20,11 @@ class BackgroundTasks:
     def __init__(self) -> None:
         self._group: TaskGroup = create_task_group()
         self._opened = Event()
-        self._closing = Event()
         self._ended = Event()
+        self._closing = False
+        self._functions: list[tuple[Callable[[], Coroutine[Any, Any, None]], str]] = []
+        self._signals: list[Event] = []
+        self._idle: Event | None = None
         self._host: object = None
 
     async def open(self) -> None:
@@ -31,27 +34,57 @@ class BackgroundTasks:
             with CancelScope(shield=True):
                 await self._opened.wait()
         except BaseException:  # a plain task.cancel(), which goes through shields
-            self._closing.set()
+            self._close()
             raise
 
     def start_soon(self, function: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
-        """Run a function in the group."""
-        self._group.start_soon(function, name=name)
+        """Run a function in the group; this may be called on the event loop outside of any task."""
+        self._functions.append((function, name))
+        self._wake()
+
+    def ring(self, signal: Event) -> None:
+        """Set a signal a moment later.
+
+        Waking a task takes an event loop 1 µs or more. Whoever has news for a thousand tasks wakes the host only, which
+        wakes the others afterwards.
+        """
+        self._signals.append(signal)
+        self._wake()
 
     async def aclose(self) -> None:
         """Cancel what still runs and return when it has ended."""
-        self._closing.set()
+        self._close()
         with CancelScope(shield=True):
             await self._ended.wait()
+
+    def _close(self) -> None:
+        self._closing = True
+        self._wake()
+
+    def _wake(self) -> None:
+        idle, self._idle = self._idle, None
+        if idle is not None:
+            idle.set()
 
     async def _run(self) -> None:
         try:
             async with self._group:
                 self._opened.set()
-                await self._closing.wait()
+                while not self._closing:
+                    self._do_what_waits()
+                    idle = self._idle = Event()
+                    await idle.wait()
                 self._group.cancel_scope.cancel()
         finally:
             self._ended.set()
+
+    def _do_what_waits(self) -> None:
+        functions, self._functions = self._functions, []
+        for function, name in functions:
+            self._group.start_soon(function, name=name)
+        signals, self._signals = self._signals, []
+        for signal in signals:
+            signal.set()
 
 
 def _spawn(function: Callable[[], Coroutine[Any, Any, None]]) -> object:

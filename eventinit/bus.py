@@ -51,7 +51,7 @@ class EventBus(Emitter):
         self._queue_size = observer_queue_size
         super().__init__(Registry(self), HomeLoop(self._forget_loop))
         self._signals = self._registry.signals
-        self._serving = Serving(self._registry, self._home, drain_timeout_s)
+        self._serving = Serving(self._registry, self._home, drain_timeout_s, self.emit)
 
     @overload
     def on(self, event_type: type[V], **options: Unpack[HandlerOptions]) -> VetoingHandlerDecorator[V]: ...  # type: ignore[overload-overlap]
@@ -93,29 +93,34 @@ class EventBus(Emitter):
 
     @overload
     def observe(
-        self, event_type: type[E], *, where: Filter | None = None
+        self, event_type: type[E], *, where: Filter | None = None, name: str | None = None
     ) -> Callable[[ObserverCall[E]], ObserverCall[E]]: ...
     @overload
     def observe(
-        self, event_type: type[E], observer: ObserverCall[E], *, where: Filter | None = None
+        self, event_type: type[E], observer: ObserverCall[E], *, where: Filter | None = None, name: str | None = None
     ) -> Subscription: ...
     def observe(
-        self, event_type: type[Event], observer: Callable[[Any], Any] | None = None, *, where: Filter | None = None
+        self,
+        event_type: type[Event],
+        observer: Callable[[Any], Any] | None = None,
+        *,
+        where: Filter | None = None,
+        name: str | None = None,
     ) -> Any:
         """Subscribe an observer: ``@bus.observe(Event)`` above a function, or ``bus.observe(Event, function)``.
 
         A plain function runs in a worker thread, so that it cannot hold up the event loop. ``where`` is called with
-        the event and says whether the observer gets it.
+        the event and says whether the observer gets it; ``name`` is what logs call it, by default its qualified name.
 
         Raises:
-            SubscriptionError: ``event_type`` is no event class.
+            SubscriptionError: ``event_type`` is no event class, or the observer cannot be called.
         """
         check_event_type(event_type)
         if observer is not None:
-            return self._watch(event_type, observer, where)
+            return self._watch(event_type, observer, where, name)
 
         def decorate(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
-            self._watch(event_type, function, where)
+            self._watch(event_type, function, where, name)
             return function
 
         return decorate
@@ -220,16 +225,20 @@ class EventBus(Emitter):
     async def __aexit__(self, *_exc: object) -> None:
         await self.aclose()
 
-    def _watch(self, event_type: type[Event], observer: Callable[[Any], Any], where: Filter | None) -> Subscription:
+    def _watch(
+        self, event_type: type[Event], observer: Callable[[Any], Any], where: Filter | None, name: str | None = None
+    ) -> Subscription:
         make = partial(
             ObserverSubscription,
             event_type,
             observer,
             where=where,
+            name=name,
             home=self._home,
-            bells=self._serving.bells,
+            ring=self._serving.ring,
             size=self._queue_size,
-            emit=self.emit,
+            announce=self._serving.announcements.add,
+            start_soon=self._serving.start_soon,
         )
         lane = self.add_lane(make)
         self._serving.serve()

@@ -15,6 +15,7 @@ class Absent(Enum):
 
 
 ABSENT: Final = Absent.ABSENT
+"""Stands in a ``Change`` for what was not there, or is there no longer; compare with ``is``."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,7 +47,6 @@ class Emitter:
             return NOTHING_HAPPENED
         if get_asyncgen_hooks().firstiter is not self._home.mark:
             self._home.enter()
-        plan.runs += 1
         tally: Tally | None = None
         steps = plan.steps
         if plan.audited:
@@ -55,7 +54,7 @@ class Emitter:
             steps = [(partial(call_with_options, handler, tally), handler) for handler in plan.handlers]
         for call, handler in steps:
             if not handler.live:
-                handler.calls -= 1
+                plan.pass_over(handler)
                 continue
             try:
                 result = call(event)
@@ -72,9 +71,14 @@ class Emitter:
                     raise
                 tally = tally or Tally()
                 _note_failure(handler, event, error, tally)
+        if plan.is_current:
+            plan.runs += 1
+        else:
+            plan.count_late()
+        if tally is None and not plan.lanes:
+            return NOTHING_HAPPENED
         outcome = NOTHING_HAPPENED if tally is None else tally.outcome()
-        if plan.lanes:
-            _show(event, outcome, plan.lanes)
+        _show(event, outcome, plan.lanes)
         if outcome.failure is not None:
             raise outcome.failure
         return outcome

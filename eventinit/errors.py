@@ -80,7 +80,12 @@ def _list(names: Iterable[str]) -> str:
 
 
 class ConfigError(EventInitError, ValueError):
-    """Raised when a configuration cannot be used; ``problems`` has one sentence for each thing to mend."""
+    """Raised when a configuration cannot be used.
+
+    Attributes:
+        subject: What is wrong: a file, a section, a path.
+        problems: One sentence for each thing to mend.
+    """
 
     def __init__(self, subject: str, problems: Sequence[str]) -> None:
         self.subject = subject
@@ -89,7 +94,7 @@ class ConfigError(EventInitError, ValueError):
 
 
 class DottedPathError(ConfigError, ImportError):
-    """Raised when a dotted path such as ``my_module.MyCallback`` leads to nothing usable."""
+    """Raised when a dotted path such as ``my_module.MyCallback``, its ``dotted_path``, leads to nothing usable."""
 
     def __init__(self, path: str, problem: str) -> None:
         self.dotted_path = path
@@ -97,7 +102,12 @@ class DottedPathError(ConfigError, ImportError):
 
 
 class ConstructorError(ConfigError, TypeError):
-    """Raised when a class that the configuration names refuses the arguments given for it, or raises on them."""
+    """Raised when a class that the configuration names refuses the arguments given for it, or raises on them.
+
+    Attributes:
+        class_name: The class.
+        arguments: The names of the arguments.
+    """
 
     def __init__(self, class_name: str, arguments: Iterable[str], cause: BaseException, where: str) -> None:
         self.class_name = class_name
@@ -115,7 +125,13 @@ class FrozenConfigError(ConfigError, TypeError):
 
 
 class HookNameError(EventInitError, AttributeError):
-    """Raised when a method of a callback looks like a hook and is none."""
+    """Raised when a method of a callback looks like a hook and is none.
+
+    Attributes:
+        owner: The class of the callback.
+        method: The method.
+        nearest: The hook that was probably meant, or None.
+    """
 
     def __init__(self, owner: str, method: str, nearest: str | None, hooks: Iterable[str]) -> None:
         self.owner = owner
@@ -130,7 +146,13 @@ class SubscriptionError(EventInitError, TypeError):
 
 
 class VetoError(EventInitError, TypeError):
-    """Raised when a handler returns something that is neither None nor a veto, or vetoes what cannot be vetoed."""
+    """Raised when a handler returns something that is neither None nor a veto, or vetoes what cannot be vetoed.
+
+    Attributes:
+        handler: The handler's name.
+        event: The name of the event's class.
+        value: What it returned.
+    """
 
     def __init__(self, handler: str, event: str, value: object, problem: str) -> None:
         self.handler = handler
@@ -140,7 +162,13 @@ class VetoError(EventInitError, TypeError):
 
 
 class HandlerError(EventInitError, RuntimeError):
-    """Raised when a handler failed; ``__cause__`` is what it raised, ``also`` holds the failures of other handlers."""
+    """Raised when a handler failed; ``__cause__`` is what it raised, ``also`` holds the failures of other handlers.
+
+    Attributes:
+        handler: The handler's name.
+        event: The name of the event's class.
+        phase: The phase the event belongs to, or None.
+    """
 
     def __init__(self, handler: str, event: str, phase: str | None, cause: BaseException) -> None:
         self.handler = handler
@@ -156,7 +184,12 @@ class BusError(EventInitError, RuntimeError):
 
 
 class EventTimeoutError(EventInitError, TimeoutError):
-    """Raised when an event that somebody waited for did not come in time."""
+    """Raised when an event that somebody waited for did not come in time.
+
+    Attributes:
+        event: The name of the event's class.
+        timeout_s: How long it was waited for, in seconds.
+    """
 
     def __init__(self, event: str, timeout_s: float) -> None:
         self.event = event
@@ -169,7 +202,14 @@ class LifecycleError(EventInitError, RuntimeError):
 
 
 class PhaseTimeoutError(EventInitError, TimeoutError):
-    """Raised when a phase took longer than its timeout."""
+    """Raised when a phase took longer than its timeout.
+
+    Attributes:
+        phase: The phase.
+        timeout_s: Its limit in seconds.
+        setting: The field of the configuration that sets the limit.
+        last_known: What it was last doing, or None when that is not known.
+    """
 
     def __init__(self, phase: str, timeout_s: float, setting: str, last_known: str | None = None) -> None:
         self.phase = phase
@@ -185,7 +225,12 @@ class ContextError(EventInitError):
 
 
 class ContextSealedError(ContextError, AttributeError):
-    """Raised when a field of the context is written after its value was used, so that the write would be lost."""
+    """Raised when a field of the context is written after its value was used, so that the write would be lost.
+
+    Attributes:
+        field: The field.
+        sealed_by: What has used it.
+    """
 
     def __init__(self, field: str, sealed_by: str, remedy: str) -> None:
         self.field = field
@@ -194,7 +239,12 @@ class ContextSealedError(ContextError, AttributeError):
 
 
 class ContextValueError(ContextError, TypeError, ValueError):
-    """Raised when a field of the context is given a value that it cannot hold."""
+    """Raised when a field of the context is given a value that it cannot hold.
+
+    Attributes:
+        field: The field.
+        expected: What it takes.
+    """
 
     def __init__(self, field: str, value: object, expected: str) -> None:
         self.field = field
@@ -205,7 +255,7 @@ class ContextValueError(ContextError, TypeError, ValueError):
 
 
 class UnknownFieldError(ContextError, AttributeError):
-    """Raised when a field is written that the context does not have."""
+    """Raised when a ``field`` is written that the context does not have."""
 
     def __init__(self, field: str, fields: Iterable[str]) -> None:
         self.field = field
@@ -217,7 +267,12 @@ class DetachedContextError(ContextError, AttributeError):
 
 
 class DownloadError(EventInitError, OSError):
-    """Raised when a model's files could not be fetched; ``source`` is where they were to come from."""
+    """Raised when a model's files could not be fetched.
+
+    Attributes:
+        source: Where they were to come from.
+        problem: What went wrong, and what to do.
+    """
 
     def __init__(self, source: str, problem: str) -> None:
         self.source = source
@@ -303,7 +358,12 @@ class PlacementError(EventInitError, RuntimeError):
 
 
 class InfeasibleGroupError(PlacementError, ValueError):
-    """Raised when the nodes of the cluster can never hold the placement group."""
+    """Raised when the nodes of the cluster can never hold the placement group.
+
+    Attributes:
+        bundles: What it asks for.
+        strategy: How its bundles are to be spread over nodes.
+    """
 
     def __init__(self, bundles: Sequence[dict[str, float]], strategy: str, problem: str) -> None:
         self.bundles = tuple(bundles)
@@ -315,7 +375,7 @@ class InfeasibleGroupError(PlacementError, ValueError):
 
 
 class GroupTooSmallError(PlacementError, ValueError):
-    """Raised when a placement group has fewer bundles than the engine has workers."""
+    """Raised when a placement group has fewer ``bundles`` than the engine has ``workers``."""
 
     def __init__(self, bundles: int, workers: int) -> None:
         self.bundles = bundles
@@ -339,7 +399,12 @@ class EngineDiedError(EngineError):
 
 
 class MissingExtraError(EventInitError, ImportError):
-    """Raised when a backend is used that is not installed."""
+    """Raised when a backend is used that is not installed.
+
+    Attributes:
+        package: The package that is missing.
+        extra: The extra of eventinit that brings it.
+    """
 
     def __init__(self, package: str, extra: str) -> None:
         self.package = package

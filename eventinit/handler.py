@@ -64,6 +64,7 @@ class HandlerSubscription(Subscription):
     """
 
     __slots__ = (
+        "_settle",
         "call",
         "calls",
         "failures",
@@ -90,6 +91,7 @@ class HandlerSubscription(Subscription):
         end: Callable[[Any], None],
         options: HandlerOptions,
         *,
+        settle: Callable[[], None],
         kind: Literal["handler", "receiver"] = "handler",
     ) -> None:
         check_callable(call)
@@ -97,6 +99,7 @@ class HandlerSubscription(Subscription):
         super().__init__(event_type, options.get("name") or name_of(call), end)
         self.call = call
         self.order = order
+        self._settle = settle
         self.kind: Literal["handler", "receiver"] = kind
         self.owner = getattr(call, "__self__", call)
         self.priority = options.get("priority", 0)
@@ -121,6 +124,7 @@ class HandlerSubscription(Subscription):
 
     def status(self) -> SubscriberStatus:
         """Return how the handler is doing."""
+        self._settle()
         return SubscriberStatus(
             self.name,
             self.event_type,
@@ -136,10 +140,22 @@ class HandlerSubscription(Subscription):
         return self.call(event)
 
 
+_TAKES: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "priority": ("a number", lambda value: isinstance(value, (int, float)) and not isinstance(value, bool)),
+    "once": ("True or False", lambda value: isinstance(value, bool)),
+    "timeout": ("a number of seconds above 0", lambda value: isinstance(value, (int, float)) and value > 0),
+    "thread": ("True or False", lambda value: isinstance(value, bool)),
+    "on_error": ("'raise' or 'log'", lambda value: value in {"raise", "log"}),
+    "where": ("a function of the event, or None", lambda value: value is None or callable(value)),
+    "name": ("a text", lambda value: isinstance(value, str)),
+}
+"""For each option what it takes, in words and as a check."""
+
+
 def _check_options(options: HandlerOptions) -> None:
-    if options.get("on_error", "raise") not in {"raise", "log"}:
-        raise SubscriptionError(f"on_error is {options.get('on_error')!r}; it takes 'raise' or 'log'")
-    for name in options:
-        if name not in HandlerOptions.__annotations__:
-            remedy = did_you_mean(name, HandlerOptions.__annotations__)
-            raise SubscriptionError(f"there is no option {name!r} of a subscription; {remedy}")
+    for name, value in options.items():
+        if name not in _TAKES:
+            raise SubscriptionError(f"there is no option {name!r} of a subscription; {did_you_mean(name, _TAKES)}")
+        expected, accepts = _TAKES[name]
+        if not accepts(value):
+            raise SubscriptionError(f"{name} is {value!r:.60}; it takes {expected}")

@@ -27,6 +27,7 @@ async def call_with_options(handler: HandlerSubscription, tally: Tally | None, e
     Raises:
         TimeoutError: It took longer than its ``timeout``.
     """
+    handler.calls += 1
     if handler.where is not None and not handler.where(event):
         handler.calls -= 1
         return None

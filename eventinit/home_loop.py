@@ -20,12 +20,13 @@ class HomeLoop:
     hook of the run that was last found to be the right one.
 
     Args:
-        on_move: Called when another loop takes over from one that is over.
+        on_move: Called when another loop takes over from the last one.
     """
 
     def __init__(self, on_move: Callable[[], None]) -> None:
         self.mark: object = None
         self._native: Any = None
+        self._last: Any = None
         self._on_move = on_move
 
     def enter(self) -> None:
@@ -44,9 +45,9 @@ class HomeLoop:
                     "the bus belongs to another event loop, on which it was first used; use a bus for each loop,"
                     " or emit from a thread with anyio.from_thread.run(bus.emit, event, token=...)"
                 )
-            if self._native is not None:
+            if self._last is not None and native is not self._last:
                 self._on_move()
-            self._native = native
+            self._native = self._last = native
         self.mark = mark
 
     def leave(self) -> None:

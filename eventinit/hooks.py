@@ -39,8 +39,8 @@ class Hooks:
 
 
 def known_hooks() -> dict[str, type[Event]]:
-    """Return the event of each hook that an imported event class names."""
-    return {kind.hook: kind for kind in subclasses(Event) if kind.hook}
+    """Return the event of each hook: the class that names it, not those that derive from that one."""
+    return {kind.hook: kind for kind in subclasses(Event) if kind.hook and "hook" in vars(kind)}
 
 
 def hooks_of(instance: object) -> Hooks:

@@ -19,7 +19,12 @@ Filter = Callable[[Any], bool]
 
 
 class Lane(Subscription):
-    """Is shown each event of a class once the event's handlers have run."""
+    """Is shown each event of a class once the event's handlers have run.
+
+    Attributes:
+        where: Called with the event; the lane is not shown it when this returns False. None lets all through.
+        failures: How many events it failed on.
+    """
 
     __slots__ = ("failures", "where")
 

@@ -26,7 +26,7 @@ class Mark:
 
 
 class HandlerMark(Protocol[E_co]):
-    """Marks the method or function below it and returns it; its arguments stay open, so that marks can be stacked."""
+    """Marks the method or function below it, which answers nothing; its arguments stay open, so that marks stack."""
 
     @overload
     def __call__(
@@ -54,7 +54,13 @@ def handles(event_type: type[V], **options: Unpack[HandlerOptions]) -> VetoingHa
 @overload
 def handles(event_type: type[E], **options: Unpack[HandlerOptions]) -> HandlerMark[E]: ...
 def handles(event_type: type[Event], **options: Unpack[HandlerOptions]) -> Any:
-    """Mark a method or function as a handler of an event; several marks on one are allowed."""
+    """Mark a method or function as a handler of an event; several marks on one are allowed.
+
+    The options are those of ``bus.on``. ``bus.attach``, or a configuration's ``handlers``, subscribes what is marked.
+
+    Raises:
+        SubscriptionError: ``event_type`` is no event class.
+    """
     check_event_type(event_type)
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -63,10 +69,18 @@ def handles(event_type: type[Event], **options: Unpack[HandlerOptions]) -> Any:
     return decorate
 
 
-def observes(event_type: type[Event]) -> Callable[[F], F]:
-    """Mark a method or function as an observer of an event."""
+def observes(event_type: type[E]) -> HandlerMark[E]:
+    """Mark a method or function as an observer of an event; several marks on one are allowed.
+
+    Raises:
+        SubscriptionError: ``event_type`` is no event class.
+    """
     check_event_type(event_type)
-    return lambda function: _mark(function, Mark(event_type, observes=True))
+
+    def decorate(function: Callable[..., Any]) -> Any:
+        return _mark(function, Mark(event_type, observes=True))
+
+    return decorate
 
 
 def _mark(function: F, mark: Mark) -> F:
@@ -85,7 +99,7 @@ def marked_methods(thing: object) -> Iterator[tuple[Callable[..., Any], Mark]]:
         function = cast("Callable[..., Any]", thing)
         yield from ((function, mark) for mark in marks_of(thing))
         return
-    for name in dir(type(thing)):
-        # Looked up on the class first, so that no property of the object is run.
+    # In the order of definition, base classes first. Looked up on the class, so that no property of the object is run.
+    for name in dict.fromkeys(name for cls in reversed(type(thing).__mro__) for name in vars(cls)):
         for mark in marks_of(getattr(type(thing), name, None)):
             yield getattr(thing, name), mark

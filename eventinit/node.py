@@ -11,7 +11,13 @@ from eventinit.timeline import Timeline
 
 @final
 class Node:
-    """A running engine, the context it was started with, its configuration and the timeline of the start."""
+    """A running engine with everything that belongs to it.
+
+    Attributes:
+        context: The context as the handlers of the start have left it.
+        config: The configuration it was started with.
+        timeline: When each phase of the start ran.
+    """
 
     def __init__(
         self, engine: RunningEngine, context: NodeInitializationContext, config: LLMConfig, timeline: Timeline

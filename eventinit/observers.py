@@ -2,23 +2,21 @@
 
 import inspect
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, final
 
-from anyio import CapacityLimiter
+from anyio import CancelScope, CapacityLimiter, sleep
 from anyio import Event as Signal
 
 from eventinit import clock
-from eventinit.bells import Bells
 from eventinit.cancellation import is_stray
-from eventinit.errors import EventInitError
 from eventinit.event import Event, ObserverSetAside
 from eventinit.home_loop import HomeLoop
 from eventinit.lane import Filter, QueueLane
 from eventinit.logs import log_event
 from eventinit.subscription import SubscriberStatus, check_callable, is_async, name_of
-from eventinit.threads import run_in_thread
+from eventinit.threads import GRACE_S, run_in_thread
 
 MAX_FAILURES_IN_A_ROW = 3
 
@@ -33,16 +31,17 @@ class ObserverSubscription(QueueLane):
     """
 
     __slots__ = (
-        "_bells",
         "_call",
-        "_emit",
         "_idle",
         "_is_async",
         "_last_duration_s",
         "_limiter",
+        "_ring_soon",
+        "_scope",
         "_set_aside",
         "_since",
-        "_untold",
+        "_start_soon",
+        "_tell",
         "failures_in_a_row",
         "served",
     )
@@ -54,49 +53,57 @@ class ObserverSubscription(QueueLane):
         end: Callable[[Any], None],
         *,
         where: Filter | None,
+        name: str | None,
         home: HomeLoop,
-        bells: Bells,
+        ring: Callable[[Signal], None],
         size: int,
-        emit: Callable[[Event], Awaitable[object]],
+        announce: Callable[[Event], None],
+        start_soon: Callable[[Callable[[], Coroutine[Any, Any, None]], str], None],
     ) -> None:
         check_callable(call)
-        super().__init__(event_type, name_of(call), end, where, home=home, size=size)
-        self._bells = bells
+        super().__init__(event_type, name or name_of(call), end, where, home=home, size=size)
+        self._ring_soon = ring
         self._call = call
-        self._emit = emit
+        self._tell = announce
+        self._start_soon = start_soon
         self._is_async = is_async(call)
+        self._scope: CancelScope | None = None
         self._since: float | None = None
         self._last_duration_s: float | None = None
         self._idle: Signal | None = None
         self._limiter: CapacityLimiter | None = None
         self._set_aside = False
-        self._untold: ObserverSetAside | None = None
         self.served = False
         self.failures_in_a_row = 0
 
     async def run(self) -> None:
         """Deliver what is queued, and what comes, until cancelled or set aside."""
         try:
-            while self.live:
-                while self.live and self._queue:
-                    self._since, event = self._queue.popleft()
-                    await self._deliver(event)
-                    self._since = None
-                self._went_idle()
-                if self.live:
-                    await self.wait_for_news()
-            await self._tell()
+            with CancelScope() as self._scope:
+                while self.live:
+                    while self.live and self._queue:
+                        self._since, event = self._queue.popleft()
+                        await self._deliver(event)
+                        self._since = None
+                    self._went_idle()
+                    if self.live:
+                        await self.wait_for_news()
         finally:
-            self._since = None
+            self._since = self._scope = None
             self.served = False
             self._went_idle()
+
+    def cancel(self) -> None:
+        """End the subscription; a call that is under way has five seconds to end."""
+        super().cancel()
+        self._home.call_soon(self._end_soon)
 
     @property
     def busy(self) -> bool:
         """Whether something that was queued has not been delivered, and will be."""
         if not self.served:
             return False
-        return self._untold is not None or (self.live and (bool(self._queue) or self._since is not None))
+        return self.live and (bool(self._queue) or self._since is not None)
 
     async def drained(self) -> None:
         """Return when everything queued has been delivered."""
@@ -123,7 +130,7 @@ class ObserverSubscription(QueueLane):
     def forget_loop(self) -> None:
         """Begin anew, since the event loop of its task is over."""
         super().forget_loop()
-        self._idle = self._limiter = self._since = None
+        self._idle = self._limiter = self._since = self._scope = None
         self.served = False
 
     def note_failure(self, event: Event, error: BaseException) -> None:
@@ -133,15 +140,23 @@ class ObserverSubscription(QueueLane):
         if self.failures_in_a_row < MAX_FAILURES_IN_A_ROW or self._set_aside:
             return
         self._set_aside, self.live = True, False
-        self._untold = ObserverSetAside(
-            observer=self.name,
-            event_type=self.event_type.__name__,
-            failures=self.failures_in_a_row,
-            error=type(error).__name__,
-        )
         self._queue.clear()
-        self._ring()
+        self._end_soon()
         log_event(logging.ERROR, "observer_set_aside", observer=self.name, failures=self.failures_in_a_row)
+        self._tell(
+            ObserverSetAside(
+                observer=self.name,
+                event_type=self.event_type.__name__,
+                failures=self.failures_in_a_row,
+                error=type(error).__name__,
+            )
+        )
+
+    def _end_soon(self) -> None:
+        self._ring()
+        self._went_idle()
+        if self._scope is not None and self._since is not None:
+            self._start_soon(partial(_cut_off, self._scope), f"eventinit end of {self.name}")
 
     async def _deliver(self, event: Event) -> None:
         began = clock.monotonic()
@@ -166,20 +181,16 @@ class ObserverSubscription(QueueLane):
         if inspect.isawaitable(result):
             await result
 
-    async def _tell(self) -> None:
-        """Emit that the observer was set aside, once."""
-        if self._untold is not None:
-            try:
-                await self._emit(self._untold)
-            except EventInitError as error:
-                log_event(logging.ERROR, "handler_failed", error, event=type(self._untold).__name__)
-            finally:
-                self._untold = None
-
     def _announce(self, news: Signal) -> None:
-        self._bells.ring(news)
+        self._ring_soon(news)
 
     def _went_idle(self) -> None:
         idle, self._idle = self._idle, None
         if idle is not None:
             idle.set()
+
+
+async def _cut_off(scope: CancelScope) -> None:
+    """End a call that nobody wants any more, if it does not end by itself."""
+    await sleep(GRACE_S)
+    scope.cancel()

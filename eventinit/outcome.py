@@ -1,9 +1,10 @@
 """What came of an event."""
 
 from dataclasses import dataclass, field
+from typing import NoReturn
 
 from eventinit.change import Change
-from eventinit.errors import HandlerError
+from eventinit.errors import BusError, HandlerError
 from eventinit.veto import VetoRecord
 
 
@@ -29,6 +30,11 @@ class Outcome:
     def vetoed(self) -> bool:
         """Whether any handler vetoed."""
         return bool(self.vetoes)
+
+    def __bool__(self) -> NoReturn:
+        raise BusError(
+            "an outcome is neither true nor false; ask for outcome.vetoed, outcome.errors or outcome.changes"
+        )
 
 
 NOTHING_HAPPENED = Outcome()

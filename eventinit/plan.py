@@ -22,11 +22,12 @@ class Plan:
         lanes: Whoever watches.
         audited: Whether durations and changes are recorded.
         is_empty: Whether nobody gets it.
-        runs: How many emits have begun with it. A handler's own count would cost an emit as much as calling it does, so
-            one count serves all, and the few that an emit does not reach are taken off theirs.
+        is_current: Whether the next emit takes it as well.
+        runs: How many emits have ended with it, to be handed to the bare handlers: a count of their own would cost an
+            emit half as much as calling them does.
     """
 
-    __slots__ = ("audited", "handlers", "is_empty", "lanes", "runs", "steps")
+    __slots__ = ("_counted", "audited", "handlers", "is_current", "is_empty", "lanes", "runs", "steps")
 
     def __init__(self, event_type: type[Event], handlers: Sequence[HandlerSubscription], lanes: Sequence[Lane]) -> None:
         self.handlers = tuple(handlers)
@@ -34,19 +35,39 @@ class Plan:
         self.lanes = tuple(lanes)
         self.audited = event_type.audited
         self.is_empty = not handlers and not lanes
+        self.is_current = True
+        # Whatever is called with options, or audited, counts for itself.
+        self._counted = () if self.audited else tuple(handler for handler in handlers if handler.is_bare)
         self.runs = 0
 
     def settle(self) -> None:
         """Hand what was counted to the handlers."""
         runs, self.runs = self.runs, 0
         if runs:
-            for handler in self.handlers:
+            for handler in self._counted:
                 handler.calls += runs
 
-    def cut_short(self, last: HandlerSubscription) -> None:
-        """Take the handlers out of the count that come after the one in which an emit was cancelled."""
-        for handler in self.handlers[self.handlers.index(last) + 1 :]:
+    def retire(self) -> None:
+        """Settle for good; emits that are under way settle for themselves when they end."""
+        self.is_current = False
+        self.settle()
+
+    def count_late(self) -> None:
+        """Count an emit that has ended after the plan was retired."""
+        self.runs += 1
+        self.settle()
+
+    def pass_over(self, handler: HandlerSubscription) -> None:
+        """Take a handler out of the count that was cancelled before the emit came to it."""
+        if handler in self._counted:
             handler.calls -= 1
+
+    def cut_short(self, last: HandlerSubscription) -> None:
+        """Count an emit that was cancelled in a handler, for all that it has called."""
+        called = self.handlers[: self.handlers.index(last) + 1]
+        for handler in self._counted:
+            if handler in called:
+                handler.calls += 1
 
 
 def _bare(handler: HandlerSubscription) -> Callable[[Event], Any]:

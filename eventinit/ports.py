@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 DownloadMode = Literal["NONE", "TOKENIZER_ONLY", "EXCLUDE_SAFETENSORS", "MODEL_AND_TOKENIZER"]
+"""What of a model is fetched: nothing, the tokenizer's files, all but the safetensors weights, or everything."""
 DOWNLOAD_MODES: tuple[DownloadMode, ...] = (
     "NONE",
     "TOKENIZER_ONLY",
@@ -244,7 +245,13 @@ class EngineBackend(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Backends:
-    """The parts that a start is made of; ``eventinit.testing`` has fakes of all three."""
+    """The parts that a start is made of; ``eventinit.testing`` has fakes of all three.
+
+    Attributes:
+        open_source: Gives the source of a ``model_source``.
+        cluster: Gives the cluster of one start; called once for each.
+        engine: Starts the engine.
+    """
 
     open_source: OpenSource
     cluster: Callable[[], Cluster]

@@ -3,25 +3,37 @@
 import weakref
 from collections.abc import Callable
 from types import MethodType
-from typing import Any
+from typing import Any, final
 
 from blinker import Signal
 
 Receiver = Callable[..., Any]
 
 
-def weak_call(receiver: Receiver, signal: Signal, sender: object) -> Callable[[Any], Any]:
-    """Return a function that calls a receiver the way blinker does, without keeping it alive.
+@final
+class WeakReceiver:
+    """Calls a receiver the way blinker does, without keeping it alive.
 
-    A signal that is muted calls none of its receivers.
+    Args:
+        receiver: What was connected.
+        signal: What it is connected to; while that is muted it hears nothing.
+        sender: What it is called with.
+        on_death: Called when it is gone.
     """
-    reference = _reference(receiver)
 
-    def call(event: Any) -> Any:
-        found = reference()
-        return None if found is None or signal.is_muted else found(sender, event=event)
+    def __init__(self, receiver: Receiver, signal: Signal, sender: object, on_death: Callable[[], object]) -> None:
+        self._reference = _reference(receiver, on_death)
+        self._signal = signal
+        self._sender = sender
 
-    return call
+    def is_heard(self, _event: object) -> bool:
+        """Return whether the receiver is alive and its signal not muted."""
+        return not self._signal.is_muted and self._reference() is not None
+
+    def call(self, event: object) -> Any:
+        """Call the receiver, unless it is gone."""
+        found = self._reference()
+        return None if found is None else found(self._sender, event=event)
 
 
 def identity(receiver: Receiver) -> object:
@@ -31,8 +43,13 @@ def identity(receiver: Receiver) -> object:
     return id(receiver)
 
 
-def _reference(receiver: Receiver) -> Callable[[], Receiver | None]:
+def _reference(receiver: Receiver, on_death: Callable[[], object]) -> Callable[[], Receiver | None]:
+    def note_death(_reference: object) -> None:
+        on_death()
+
     try:
-        return weakref.WeakMethod(receiver) if isinstance(receiver, MethodType) else weakref.ref(receiver)
+        if isinstance(receiver, MethodType):
+            return weakref.WeakMethod(receiver, note_death)
+        return weakref.ref(receiver, note_death)
     except TypeError:  # no weak references to it exist, so whoever connected it keeps it alive
         return lambda: receiver

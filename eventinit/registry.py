@@ -25,7 +25,7 @@ class Registry:
     def __init__(self, sender: object) -> None:
         self._lock = RLock()
         self._lanes: dict[int, Lane] = {}
-        self.signals = HandlerSignals(sender, self._lock, self._forget_plans)
+        self.signals = HandlerSignals(sender, self._lock, on_change=self._forget_plans, settle=self._settle)
         self.plans: dict[type[Event], Plan] = {}
 
     def plan_of(self, kind: type[Event]) -> Plan:
@@ -60,11 +60,14 @@ class Registry:
     def statuses(self) -> tuple[SubscriberStatus, ...]:
         """Return how everybody is doing, handlers first."""
         with self._lock:
-            for plan in self.plans.values():
-                plan.settle()
             return tuple(each.status() for each in (*self.signals.all(), *self.lanes()))
 
+    def _settle(self) -> None:
+        with self._lock:
+            for plan in list(self.plans.values()):
+                plan.settle()
+
     def _forget_plans(self) -> None:
-        for plan in self.plans.values():
-            plan.settle()
+        for plan in list(self.plans.values()):
+            plan.retire()
         self.plans.clear()

@@ -1,16 +1,20 @@
 """The time in which a bus is open and serves its observers."""
 
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
-from typing import final
+from typing import Any, final
 
 from anyio import CancelScope, Lock, move_on_after
+from anyio import Event as Signal
 
+from eventinit.announcements import Announcements
 from eventinit.attachment import drain
 from eventinit.background import BackgroundTasks
-from eventinit.bells import Bells
 from eventinit.errors import BusError
+from eventinit.event import Event
 from eventinit.home_loop import HomeLoop
 from eventinit.joining import in_child_task
+from eventinit.lane import QueueLane
 from eventinit.observers import ObserverSubscription
 from eventinit.registry import Registry
 from eventinit.streams import StreamLane
@@ -21,19 +25,26 @@ class Serving:
     """Runs a task for each observer from the first opening to the last closing.
 
     Attributes:
-        bells: Wakes the observers.
+        announcements: What the bus itself has to emit.
 
     Args:
         registry: Where the observers are.
         home: The event loop of the bus.
         drain_timeout_s: How long closing waits for observers to take what is queued.
+        emit: How the bus emits an event of its own.
     """
 
-    def __init__(self, registry: Registry, home: HomeLoop, drain_timeout_s: float) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        home: HomeLoop,
+        drain_timeout_s: float,
+        emit: Callable[[Event], Awaitable[object]],
+    ) -> None:
         self._registry = registry
         self._home = home
         self._drain_timeout_s = drain_timeout_s
-        self.bells = Bells()
+        self.announcements = Announcements(emit)
         self._background: BackgroundTasks | None = None
         self._opened = 0
         self._gate: Lock | None = None
@@ -52,7 +63,7 @@ class Serving:
                 background = BackgroundTasks()
                 await background.open()
                 self._background = background
-                background.start_soon(self.bells.run, "eventinit bells")
+                self.announcements.begin(background)
                 self.serve()
             self._opened += 1
 
@@ -70,13 +81,21 @@ class Serving:
         if self._background is not None:
             self._home.call_soon(partial(self._serve, self._background))
 
+    def start_soon(self, function: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
+        """Run a function in a task that ends with the last closing, if the bus is open."""
+        if self._background is not None:
+            self._background.start_soon(function, name)
+
+    def ring(self, signal: Signal) -> None:
+        """Set a signal soon, so that whoever rings does not have to wait for the one who is woken."""
+        if self._background is not None:
+            self._background.ring(signal)
+
     def forget_loop(self) -> None:
         """Begin anew, since the event loop is over on which the bus was open."""
         self._background = self._gate = None
         self._opened = 0
-        for lane in self._registry.lanes():
-            if isinstance(lane, (ObserverSubscription, StreamLane)):
-                lane.forget_loop()
+        self._let_go()
 
     def _lock(self) -> Lock:
         self._gate = self._gate or Lock()
@@ -93,15 +112,22 @@ class Serving:
                     await self._stop(self._background)
 
     async def _stop(self, background: BackgroundTasks) -> None:
-        lanes = self._registry.lanes()
         with move_on_after(self._drain_timeout_s):
-            await drain(lanes)
+            await drain([*self._registry.lanes(), self.announcements])
         self._background = None
-        for lane in lanes:
+        for lane in self._registry.lanes():
             if isinstance(lane, StreamLane):
                 lane.cancel()
         await background.aclose()
+        self._let_go()
         self._home.leave()
+
+    def _let_go(self) -> None:
+        """Forget whatever belongs to the event loop."""
+        self.announcements.begin(None)
+        for lane in self._registry.lanes():
+            if isinstance(lane, QueueLane):
+                lane.forget_loop()
 
     def _serve(self, background: BackgroundTasks) -> None:
         if background is not self._background:

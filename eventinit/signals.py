@@ -9,7 +9,7 @@ from blinker import Signal
 
 from eventinit.event import Event
 from eventinit.handler import HandlerOptions, HandlerSubscription
-from eventinit.receivers import identity, weak_call
+from eventinit.receivers import WeakReceiver, identity
 from eventinit.subscription import check_event_type, name_of
 
 
@@ -23,12 +23,16 @@ class HandlerSignals:
         sender: What receivers are called with.
         lock: Held while anything is connected, disconnected or looked up.
         on_change: Called when something was.
+        settle: Brings the counts of the handlers up to date.
     """
 
-    def __init__(self, sender: object, lock: RLock, on_change: Callable[[], None]) -> None:
+    def __init__(
+        self, sender: object, lock: RLock, *, on_change: Callable[[], None], settle: Callable[[], None]
+    ) -> None:
         self._sender = sender
         self._lock = lock
         self._on_change = on_change
+        self._settle = settle
         self._signals: dict[type[Event], Signal] = {}
         self._order = itertools.count()
         self._raw: dict[tuple[type[Event], object], HandlerSubscription] = {}
@@ -51,7 +55,9 @@ class HandlerSignals:
     ) -> HandlerSubscription:
         """Connect a handler and return its subscription."""
         with self._lock:
-            entry = HandlerSubscription(event_type, handler, next(self._order), self._disconnect, options)
+            entry = HandlerSubscription(
+                event_type, handler, next(self._order), self._disconnect, options, settle=self._settle
+            )
             self.signal(event_type).connect(entry, weak=False)
             return entry
 
@@ -87,22 +93,31 @@ class HandlerSignals:
     def _raw_entry(self, kind: type[Event], receiver: Callable[..., Any]) -> HandlerSubscription:
         key = (kind, identity(receiver))
         if key not in self._raw:
-            call, name = weak_call(receiver, self._signals[kind], self._sender), name_of(receiver)
+            found = WeakReceiver(receiver, self._signals[kind], self._sender, lambda: self._raw.pop(key, None))
+            options: HandlerOptions = {"name": name_of(receiver), "where": found.is_heard}
             order = next(self._order)
-            self._raw[key] = HandlerSubscription(kind, call, order, _nothing, {"name": name}, kind="receiver")
+            self._raw[key] = HandlerSubscription(
+                kind, found.call, order, _nothing, options, settle=self._settle, kind="receiver"
+            )
         return self._raw[key]
 
     def _note_connected(self, kind: type[Event], receiver: Any) -> None:
         with self._lock:
             if not isinstance(receiver, HandlerSubscription):
-                self._raw.pop((kind, identity(receiver)), None)  # of one that is dead and had the same identity
                 self._raw_entry(kind, receiver)
             self._on_change()
 
     def _note_disconnected(self, kind: type[Event], receiver: Any) -> None:
         with self._lock:
-            self._raw.pop((kind, identity(receiver)), None)
+            key = (kind, identity(receiver))
+            # One that was connected for several senders may still be there for another.
+            if key in self._raw and not self._is_connected(kind, receiver):
+                self._raw.pop(key).live = False
             self._on_change()
+
+    def _is_connected(self, kind: type[Event], receiver: Any) -> bool:
+        found = self._signals[kind].receivers_for(self._sender)
+        return any(identity(other) == identity(receiver) for other in found)
 
     def _disconnect(self, entry: HandlerSubscription) -> None:
         with self._lock:

@@ -27,10 +27,12 @@ class StreamLane(QueueLane):
 
         Raises:
             StopAsyncIteration: The lane has ended, and nothing is queued any more.
+            BusError: The bus belongs to another event loop.
         """
         while not self._queue:
             if not self.live:
                 raise StopAsyncIteration
+            self._home.enter()
             await self.wait_for_news()
         self.calls += 1
         return self._queue.popleft()[1]

@@ -19,10 +19,10 @@ class SubscriberStatus:
         kind: ``handler``, ``receiver`` (connected with blinker itself), ``observer``, ``stream`` or ``recorder``.
         state: ``live``, or ``set aside`` after too many failures in a row.
         priority: A handler's priority; 0 for all others, which have none.
-        calls: How many events it has been given.
+        calls: How many events it has been given; a handler's counts when the emit ends, or at once if it has options.
         failures: How many of them it failed on.
-        last_duration_s: How long it took for the last event in seconds; None when that was not measured, as for the
-            handlers of plain events.
+        last_duration_s: How long it took for the last event that was measured, in seconds; None when none was. All
+            events of observers are measured, and of those of handlers the ones that are audited.
         queued: How many events wait for it.
         dropped: How many events it lost because its queue was full.
         lag_s: For how many seconds the oldest event that it has not dealt with has been waiting.
@@ -42,7 +42,13 @@ class SubscriberStatus:
 
 
 class Subscription:
-    """A subscriber's place on a bus; cancel it, or use it as a context manager, to give the place up."""
+    """A subscriber's place on a bus; cancel it, or use it as a context manager, to give the place up.
+
+    Attributes:
+        event_type: The class it is subscribed to; what derives from it is included.
+        name: What errors and warnings call the subscriber.
+        live: Whether it still gets events.
+    """
 
     __slots__ = ("_end", "event_type", "live", "name")
 
@@ -60,7 +66,7 @@ class Subscription:
             end(self)
 
     def status(self) -> SubscriberStatus:
-        """Return how the subscriber is doing."""
+        """Return how the subscriber is doing, as of now."""
         raise NotImplementedError
 
     @property
@@ -69,7 +75,7 @@ class Subscription:
         return False
 
     async def drained(self) -> None:
-        """Return when everything queued for it has been delivered."""
+        """Return when everything queued for it has been delivered; at once when no open bus serves it."""
 
     def __enter__(self) -> Self:
         return self

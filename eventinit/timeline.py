@@ -10,7 +10,15 @@ from eventinit import clock
 
 @dataclass(slots=True)
 class Span:
-    """One phase: when it began and ended, in seconds since the start began, and how."""
+    """One phase, or a step inside one, on the timeline of a start.
+
+    Attributes:
+        phase: Its name, such as ``download``.
+        began_s: When it began, in seconds since the start began.
+        ended_s: When it ended, likewise; None while it runs.
+        status: ``running``, or how it ended: ``completed``, ``vetoed``, ``supplied``, ``skipped``, ``failed`` or
+            ``cancelled``.
+    """
 
     phase: str
     began_s: float
@@ -26,7 +34,11 @@ class Span:
 @final
 @dataclass(slots=True)
 class Timeline:
-    """The phases of one start in the order in which they began."""
+    """The phases of one start in the order in which they began.
+
+    Attributes:
+        spans: One for each phase, and for each step that is timed by itself.
+    """
 
     spans: list[Span] = field(default_factory=list[Span])
     _zero: float = field(default_factory=clock.monotonic)
@@ -38,13 +50,13 @@ class Timeline:
         return span
 
     def end(self, span: Span, status: str) -> None:
-        """Note that a phase ends now."""
+        """Note that a phase ends now, and how."""
         span.ended_s = clock.monotonic() - self._zero
         span.status = status
 
     @contextmanager
     def timed(self, phase: str) -> Generator[None]:
-        """Add a span for a step inside a phase."""
+        """Add a span for a step inside a phase; it lasts as long as the block, whose error makes it ``failed``."""
         span = self.begin(phase)
         status = "failed"
         try:
@@ -58,7 +70,7 @@ class Timeline:
         return next((span for span in self.spans if span.phase == phase), None)
 
     def overlap_s(self, first: str, second: str) -> float:
-        """Return for how many seconds two phases ran at the same time."""
+        """Return for how many seconds two phases ran at the same time; 0 while one of them has not ended."""
         one, other = self.span(first), self.span(second)
         if one is None or other is None or one.ended_s is None or other.ended_s is None:
             return 0.0

@@ -15,7 +15,13 @@ class Veto:
 
 @dataclass(frozen=True, slots=True)
 class VetoRecord:
-    """A veto with the handler that cast it."""
+    """A veto with the handler that cast it; as text ``handler: reason``.
+
+    Attributes:
+        reason: Why; ``no reason given`` when the handler returned ``False``.
+        handler: The handler's name.
+        priority: The handler's priority.
+    """
 
     reason: str
     handler: str

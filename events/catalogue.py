@@ -30,5 +30,7 @@ CATALOGUE: tuple[type[StartEvent], ...] = (
     PreShutdown,
     PostShutdown,
 )
+"""Every event of a start, in the order in which they fire; those of the two branches interleave."""
 
 HOOKS: dict[str, type[StartEvent]] = {kind.hook: kind for kind in CATALOGUE if kind.hook}
+"""The event of each hook of a callback class, by the name of the hook."""

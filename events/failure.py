@@ -24,6 +24,10 @@ class PhaseFailed(LifecycleEvent):
 
 
 class EngineDied(StartEvent):
-    """The engine of a running node has ended by itself."""
+    """The engine of a running node has ended by itself.
+
+    Attributes:
+        reason: Why, as far as the engine's processes tell.
+    """
 
     reason: str

@@ -50,7 +50,11 @@ _DETACHED = cast("NodeInitializationContext", _Detached())
 
 
 class LifecycleEvent(StartEvent):
-    """A step of a node's start or end, with the context that its handlers share."""
+    """A step of a node's start or end, with the context that its handlers share.
+
+    Attributes:
+        context: What the handlers of the start share; observers see a read-only copy, and JSON leaves it out.
+    """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
@@ -87,7 +91,11 @@ class PhaseOutcome(BaseModel):
 
 
 class PostEvent(LifecycleEvent):
-    """Tells that a phase is over, and how it ended."""
+    """Tells that a phase is over, and how it ended.
+
+    Attributes:
+        outcome: Whether it was completed, vetoed, supplied or skipped, the reasons of vetoes, and how long it took.
+    """
 
     outcome: PhaseOutcome = PhaseOutcome()
 

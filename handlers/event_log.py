@@ -37,7 +37,7 @@ class EventLog:
 
     @observes(Event)
     def write(self, event: Event) -> None:
-        """Append one event."""
+        """Append one event as a line of JSON; a failure counts as one of the observer."""
         # A plain function, which the bus runs in a worker thread: a slow disk holds nobody up.
         with self.path.open("a", encoding="utf-8") as file:
             file.write(to_json(event) + "\n")

@@ -11,7 +11,8 @@ import pytest
 
 from eventinit import EventBus, LLMConfig, NodeInitializationContext, initialize_node
 from eventinit.errors import HandlerError, HookNameError
-from eventinit.events import LifecycleEvent, PostDownload, PostPlacementGroup
+from eventinit.events import LifecycleEvent, PostDownload, PostPlacementGroup, PreDownload
+from eventinit.hooks import known_hooks
 from eventinit.testing import FakeGroup, Fakes
 
 pytestmark = pytest.mark.anyio
@@ -322,3 +323,11 @@ async def test_a_supplied_group_is_used_and_left_alone() -> None:
     assert fakes.cluster.groups == []
     assert fakes.engine.engines[0].request.group is mine
     assert not mine.removed
+
+
+class OwnPreDownload(PreDownload):
+    """An event of one's own that derives from one with a hook."""
+
+
+async def test_an_event_that_derives_from_one_with_a_hook_does_not_take_the_hook_away() -> None:
+    assert known_hooks()["on_pre_download"] is PreDownload

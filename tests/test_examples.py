@@ -53,6 +53,18 @@ def patterns() -> dict[str, str]:
     return {**dict(zip(parts[1::2], parts[2::2], strict=True)), "end": text.splitlines()[-1]}
 
 
+@pytest.fixture(scope="module")
+def tour() -> str:
+    return output_of("examples/bus.py")
+
+
+def stop(tour: str, beginning: str) -> str:
+    """Return what ``bus.py`` prints below the stop whose line begins so."""
+    found = re.search(rf"^\d+\. {re.escape(beginning)}.*\n((?:.+\n)+)", tour, re.MULTILINE)
+    assert found, tour
+    return found[1]
+
+
 def test_patterns_shows_all_five_and_how_long_they_took(patterns: dict[str, str]) -> None:
     assert len(patterns) == 6
     assert re.fullmatch(r"5 nodes started and stopped in \d+\.\d\d s", patterns["end"])
@@ -104,6 +116,70 @@ def test_patterns_replaces_everything(patterns: dict[str, str]) -> None:
         "engine     model=/models/in-the-image, served_model_name=demo, max_model_len=4096",
         "left to its owner",
     )
+
+
+def test_bus_shows_handlers_their_vetoes_and_their_options(tour: str) -> None:
+    in_order(
+        stop(tour, "Handlers run one after"),
+        "first: reserve lamp",
+        "second: pack 2 x lamp",
+        "third: a handler of a base",
+    )
+    in_order(
+        stop(tour, "A handler may veto"),
+        "1 x lamp: vetoed=False",
+        "4 x lamp: vetoed=True [stock: only 3 of lamp left]",
+        "9 x moon: vetoed=True [stock: only 3 of moon left] [price: no reason given]",
+    )
+    in_order(
+        stop(tour, "A handler may run once"),
+        "once: ",
+        "printed in another thread",
+        "where: 2 at once",
+        "another thread",
+    )
+    assert stop(tour, "A handler may run once").count("once: ") == 1
+
+
+def test_bus_shows_what_becomes_of_failures(tour: str) -> None:
+    in_order(
+        stop(tour, "What a handler raises"),
+        "log: eventinit.handler_failed handler=newsletter",
+        "pack lamp, though payment has failed",
+        "emit raised HandlerError: payment failed on Order: TimeoutError: took longer than its timeout of 0.01 s",
+    )
+    in_order(
+        stop(tour, "Each observer"),
+        "the slow one has taken 0",
+        "alarm: an observer of Shipped failed 3 times in a row with RuntimeError",
+        "the slow one has taken 4",
+        "slow: live after 4 events, 0 failures",
+        "broken: set aside after 3 events, 3 failures",
+    )
+
+
+def test_bus_shows_the_ways_to_subscribe_and_to_wait(tour: str) -> None:
+    assert stop(tour, "A subscription").splitlines() == ["pack lamp", "pack desk"]
+    in_order(stop(tour, "The marked methods"), "vetoed: True", "vetoed after detaching: False", "observed: lamp\n")
+    assert stop(tour, "A stream").splitlines() == ["shipped: lamp", "shipped: desk", "the stream has ended"]
+    in_order(stop(tour, "wait_for"), "it came: Shipped(item='desk')", "EventTimeoutError: no Order came within 0.01 s")
+    in_order(stop(tour, "A handler may emit"), "order of a lamp", "the lamp is on its way", "the order goes on")
+    in_order(stop(tour, "Each event class"), "a plain receiver got lamp, from the bus: True")
+    assert "desk" not in stop(tour, "Each event class")
+
+
+def test_bus_shows_who_is_there_and_what_a_test_sees(tour: str) -> None:
+    rows = [line.split() for line in stop(tour, "subscribers() tells").splitlines()[-3:]]
+    assert [(row[0], row[-5:]) for row in rows] == [
+        ("handler", ["5", "2", "1", "0", "0"]),
+        ("stream", ["0", "0", "0", "1", "0"]),
+        ("observer", ["0", "3", "0", "0", "0"]),
+    ]
+    in_order(stop(tour, "The test kit"), "3 events; shipped: lamp; vetoes: shop: not for sale")
+
+
+def test_bus_is_the_same_on_trio(tour: str) -> None:
+    assert output_of("examples/bus.py", "--trio") == tour
 
 
 def test_callback_runs_the_class_that_the_yaml_names() -> None:

@@ -35,8 +35,8 @@ LEAVES = frozenset(
 )
 CONFIG = LEAVES | {"config", "config_file", "dotted_path", "section"}
 BUS = LEAVES | {
+    "announcements",
     "attachment",
-    "bells",
     "bus",
     "emitter",
     "handler",

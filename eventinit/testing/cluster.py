@@ -103,7 +103,7 @@ class FakeCluster:
         ]
 
     async def create_group(self, bundles: Sequence[Bundle], strategy: Strategy, name: str) -> FakeGroup:
-        """Make a group with its bundles on ``group_nodes`` in turn."""
+        """Make a group with its bundles on ``group_nodes`` in turn; raises ``fails_with`` if that is set."""
         await checkpoint()
         if self.fails_with is not None:
             raise self.fails_with
@@ -113,14 +113,18 @@ class FakeCluster:
         return group
 
     async def wait_until_ready(self, group: object) -> None:
-        """Wait ``ready_after_s``."""
+        """Wait ``ready_after_s`` seconds, or forever."""
         if self.ready_after_s is None:
             await sleep_forever()
         else:
             await sleep(self.ready_after_s)
 
     async def placement_of(self, group: object) -> GroupPlacement:
-        """Tell where a living ``FakeGroup`` is."""
+        """Tell where a living ``FakeGroup`` is.
+
+        Raises:
+            PlacementError: It is something else, or has been removed.
+        """
         await checkpoint()
         if not isinstance(group, FakeGroup) or group.removed:
             raise PlacementError(f"{group!r} is no living placement group; supply one that exists")

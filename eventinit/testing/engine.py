@@ -35,6 +35,7 @@ class FakeEngine:
 
     Attributes:
         request: What it was started with.
+        running: Whether it has neither been stopped nor died.
     """
 
     request: EngineRequest
@@ -57,7 +58,7 @@ class FakeEngine:
             yield SimpleNamespace(request_id=request_id, outputs=[SimpleNamespace(text=text)], finished=done)
 
     def die(self, reason: str) -> None:
-        """End by itself, as a crashed engine does."""
+        """End by itself, as a crashed engine does: the node emits ``EngineDied`` with the reason."""
         self.running = False
         self._reason = reason
         self._death.set()
@@ -78,7 +79,7 @@ class FakeEngineBackend:
     """Implements the ``EngineBackend`` port.
 
     Attributes:
-        seconds: How long an engine takes to start.
+        seconds: How long an engine takes to start, in seconds.
         known: The names of the arguments it takes.
         fails_with: Raised when an engine is started.
         engines: Every engine that was started.
@@ -95,7 +96,7 @@ class FakeEngineBackend:
         return self.known
 
     async def launch(self, request: EngineRequest) -> FakeEngine:
-        """Start an engine in ``seconds``."""
+        """Start an engine in ``seconds``; raises ``fails_with`` if that is set."""
         await sleep(self.seconds)
         if self.fails_with is not None:
             raise self.fails_with

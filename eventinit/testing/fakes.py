@@ -10,7 +10,13 @@ from eventinit.testing.source import FakeSource
 
 @dataclass(slots=True)
 class Fakes:
-    """A fake source, cluster and engine; set how long they take and how they fail on each of them."""
+    """A fake source, cluster and engine; set how long they take and how they fail on each of them.
+
+    Attributes:
+        source: Where the model's files come from, for this node.
+        cluster: What groups are reserved on.
+        engine: What starts engines.
+    """
 
     source: FakeSource = field(default_factory=FakeSource)
     cluster: FakeCluster = field(default_factory=FakeCluster)
@@ -24,7 +30,7 @@ class Fakes:
         return self.source
 
     def left_behind(self) -> list[str]:
-        """Return what a start has made and not taken back: groups, engines, a running cluster."""
+        """Return what a start has made and not taken back: groups, engines, a running cluster; one text for each."""
         groups = [f"group of {len(group.bundles)}" for group in self.cluster.groups if not group.removed]
         engines = [f"engine of {engine.request.arguments['model']}" for engine in self.engine.engines if engine.running]
         return groups + engines + (["a running cluster"] if self.cluster.running else [])

@@ -45,12 +45,16 @@ class Recorder(Lane):
 
     def vetoes_of(self, event_type: type[Event]) -> list[VetoRecord]:
         """Return every veto of the recorded events of a class."""
-        outcomes = [outcome for event, outcome in self._records if outcome and isinstance(event, event_type)]
-        return [veto for outcome in outcomes for veto in outcome.vetoes]
+        return [
+            veto
+            for event, outcome in self._records
+            if outcome is not None and isinstance(event, event_type)
+            for veto in outcome.vetoes
+        ]
 
     def errors(self) -> list[Exception]:
         """Return what the recorded emits raised."""
-        return [outcome.failure for _, outcome in self._records if outcome and outcome.failure]
+        return [outcome.failure for _, outcome in self._records if outcome is not None and outcome.failure is not None]
 
     async def expect(self, event_type: type[E], *, within_s: float = 5.0, where: Filter | None = None) -> E:
         """Return the next event of a class for which ``where`` is true, waiting for it if need be.
@@ -60,18 +64,18 @@ class Recorder(Lane):
         Raises:
             AssertionError: It did not come within ``within_s`` seconds.
         """
-        begun = self._seen
+        place = self._seen
         with move_on_after(within_s):
             while True:
-                while self._seen < len(self._records):
-                    event = self._records[self._seen][0]
-                    self._seen += 1
+                while place < len(self._records):
+                    event = self._records[place][0]
+                    place += 1
                     if isinstance(event, event_type) and (where is None or where(event)):
+                        self._seen = place
                         return event
                 self._news = self._news or Signal()
                 await self._news.wait()
-        self._seen = begun
-        raise AssertionError(f"no {event_type.__name__} within {within_s:g} s; {self._recorded(begun)}")
+        raise AssertionError(f"no {event_type.__name__} within {within_s:g} s; {self._recorded(self._seen)}")
 
     def assert_order(self, *event_types: type[Event]) -> None:
         """Say that events of these classes came in this order; others may have come in between.
@@ -136,6 +140,8 @@ class Recorder(Lane):
 @contextmanager
 def record(bus: EventBus, event_type: type[Event] = Event) -> Generator[Recorder]:
     """Record the events of a class, and of those that derive from it, for as long as the block lasts.
+
+    They are in the order in which the emits end: an event that a handler emits comes before the handler's own.
 
     with record(bus) as events:
         await bus.emit(Ping())

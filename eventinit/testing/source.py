@@ -15,7 +15,7 @@ class FakeSource:
 
     Attributes:
         files: How many files the model has, of ``file_bytes`` each.
-        seconds: How long the fetch takes.
+        seconds: How long the fetch takes, in seconds.
         fails_with: Raised when half of the files are there.
         fetched: The mode of each fetch that succeeded.
     """
@@ -27,7 +27,7 @@ class FakeSource:
     fetched: list[DownloadMode] = field(default_factory=list[DownloadMode])
 
     async def fetch(self, mode: DownloadMode, report: Callable[[FetchProgress], None]) -> DownloadResult:
-        """Pretend to fetch, file by file."""
+        """Pretend to fetch, file by file; raises ``fails_with``, if that is set, half-way."""
         total = self.files * self.file_bytes
         for done in range(self.files):
             report(FetchProgress(done * self.file_bytes, total, done, self.files))

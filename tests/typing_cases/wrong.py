@@ -2,7 +2,16 @@
 
 from typing import Any
 
-from eventinit import Event, EventBus, LLMConfig, NodeInitializationContext, Veto, handles
+from eventinit import (
+    Event,
+    EventBus,
+    LLMConfig,
+    NodeInitializationContext,
+    ObserverSetAside,
+    Veto,
+    handles,
+    observes,
+)
 from eventinit.events import PostDownload, PreDownload, PreEngineInit
 
 bus = EventBus()
@@ -99,6 +108,27 @@ def misspelt_option(event: PreDownload) -> None: ...
 def wrong_option(event: PreDownload) -> None: ...
 
 
+@bus.on(PreDownload, timeout="5")  # error
+async def text_for_seconds(event: PreDownload) -> None: ...
+
+
+@bus.on(PreDownload, once=1.5)  # error
+async def number_for_once(event: PreDownload) -> None: ...
+
+
+@bus.on(ObserverSetAside)  # error
+def veto_of_what_has_happened(event: ObserverSetAside) -> Veto:
+    return Veto("no")
+
+
+@bus.observe(PreDownload, on_error="log")  # error
+def observer_with_an_option_of_handlers(event: PreDownload) -> None: ...
+
+
+@bus.observe(PreDownload, where=True)  # error
+def filter_that_is_no_function(event: PreDownload) -> None: ...
+
+
 @bus.on(PreDownload)  # error
 def takes_nothing() -> None: ...
 
@@ -129,6 +159,24 @@ async def uses(context: NodeInitializationContext) -> None:
     LLMConfig(modelid="m")  # error
 
 
+async def watching() -> None:
+    bus.stream(str)  # error
+    await bus.wait_for(str)  # error
+    bus.stream(PreDownload())  # error
+    other: PreEngineInit = await bus.wait_for(PreDownload)  # error
+    async for event in bus.stream(PreDownload):
+        other = event  # error
+    for _event in bus.stream(PreDownload):  # error
+        break
+    await bus.wait_for(PreDownload, timeout="5")  # error
+    outcome = await bus.emit(other)
+    outcome.vetoes = ()  # error
+    print((await bus.emit(other)).veto)  # error
+    with bus.on(PreDownload):  # error
+        pass
+    bus.subscribers()[0].calls = 1  # error
+
+
 class Listener:
     @handles(PreDownload)  # error
     async def of_another(self, event: PreEngineInit) -> None: ...
@@ -144,3 +192,24 @@ class Listener:
 
 @handles(PreEngineInit)  # error
 def marked(event: PreDownload) -> None: ...
+
+
+class Watcher:
+    @observes(PreDownload)  # error
+    def of_another(self, event: PreEngineInit) -> None: ...
+
+    @observes(PreDownload)  # error
+    async def with_an_answer(self, event: PreDownload) -> Veto | None:
+        return None
+
+    @observes(PreDownload)  # error
+    def with_an_answer_at_once(self, event: PreDownload) -> bool:
+        return False
+
+    @observes(str)  # error
+    def of_no_event(self, event: Any) -> None: ...
+
+
+@observes(PreDownload)  # error
+def watched(event: PreDownload) -> int:
+    return 1
