@@ -15,22 +15,24 @@ __all__ = ["HubSource", "LocalFolderSource", "StoreSource", "open_source"]
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _HUB_ID = re.compile(r"(?P<repository>[\w.-]+(/[\w.-]+)?)(@(?P<revision>[^@\s]+))?")
-_SUPPORTED = "use a local folder, a Hugging Face id such as org/name or org/name@revision, or s3://bucket/prefix"
+_SUPPORTED = (
+    "use a local folder, a Hugging Face id such as org/name or org/name@revision, or a URI: s3://bucket/prefix,"
+    " gs://bucket/prefix, az://container/prefix, abfss://container@account.dfs.core.windows.net/prefix, https://host/path"
+)
 _DEFAULTS = DownloadSettings()
 
 
 def open_source(*sources: str, settings: DownloadSettings = _DEFAULTS) -> ModelSource:
-    """Return the source that a string names: a local folder, a Hugging Face id or an ``s3://`` URI.
+    """Return the source that a string names: a local folder, a Hugging Face id or a URI; several URIs are mirrors.
 
     What exists as a folder, or is written like a path, is a folder; ``org/name`` is a Hub id otherwise.
 
     Raises:
-        ConfigError: The string names none of these.
+        ConfigError: The string names none of these, or one of several is no URI.
     """
-    model_source = sources[0]
-    scheme = _SCHEME.match(model_source)
-    if scheme:
+    if any(_SCHEME.match(source) for source in sources) or len(sources) > 1:
         return _open_stores(sources, settings)
+    [model_source] = sources
     if _is_path(model_source):
         return LocalFolderSource(model_source)
     hub_id = _HUB_ID.fullmatch(model_source)
@@ -47,6 +49,8 @@ def _is_path(model_source: str) -> bool:
 
 def _open_stores(uris: Sequence[str], settings: DownloadSettings) -> ModelSource:
     for uri in uris:
+        if not _SCHEME.match(uri):
+            raise ConfigError("model_source", [f"{uri!r} cannot be one of several mirrors; these are URIs"])
         if not uri.lower().startswith(SCHEMES):
             raise ConfigError("model_source", [f"{uri.partition('://')[0]}:// is not supported; {_SUPPORTED}"])
     return StoreSource([open_store(uri, settings) for uri in uris], settings)

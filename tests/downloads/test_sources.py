@@ -142,3 +142,14 @@ def test_a_folder_name_is_readable_and_its_own() -> None:
 
     assert one != two
     assert one.name.startswith("b--x--y-")
+
+
+def test_several_uris_are_mirrors_of_one_model() -> None:
+    assert isinstance(open_source("s3://models/tiny", "https://example.org/models/tiny"), StoreSource)
+
+
+@pytest.mark.parametrize("other", ["org/name", "/models/tiny", "ftp://models/tiny"])
+def test_what_is_no_uri_of_a_store_cannot_be_a_mirror(other: str) -> None:
+    for sources in (("s3://models/tiny", other), (other, "s3://models/tiny")):
+        with pytest.raises(ConfigError, match=r"model_source: .*(mirror|not supported)"):
+            open_source(*sources)
