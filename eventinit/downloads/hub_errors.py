@@ -3,6 +3,7 @@
 import inspect
 import os
 import re
+import socket
 from collections.abc import Iterator
 from http import HTTPStatus
 from pathlib import Path
@@ -98,7 +99,8 @@ def _disk_error(causes: list[BaseException]) -> OSError | None:
 
 
 def _is_about_files(error: OSError) -> bool:
-    return error.filename is not None or not isinstance(error, ConnectionError | TimeoutError)
+    # A name that cannot be resolved is an OSError as well, with an errno of its own kind.
+    return error.filename is not None or not isinstance(error, ConnectionError | TimeoutError | socket.gaierror)
 
 
 def _hub_cache() -> Path:

@@ -176,9 +176,10 @@ async def test_a_refusal_is_a_typed_error_with_its_remedy(
     assert caught.value.__cause__ is not None
 
 
-async def test_a_hub_that_is_down_is_an_error_that_names_the_settings(tmp_path: Path) -> None:
+@pytest.mark.parametrize("endpoint", [DEAD, "http://hub.invalid"], ids=["no server", "no such name"])
+async def test_a_hub_that_is_down_is_an_error_that_names_the_settings(tmp_path: Path, endpoint: str) -> None:
     with pytest.raises(StoreUnavailableError, match=r"cannot be reached.*HF_ENDPOINT.*HF_HUB_OFFLINE"):
-        await HubSource("org/name", endpoint=DEAD, cache_dir=tmp_path).fetch("MODEL_AND_TOKENIZER", ignore)
+        await HubSource("org/name", endpoint=endpoint, cache_dir=tmp_path).fetch("MODEL_AND_TOKENIZER", ignore)
 
 
 _PROGRAM = """
