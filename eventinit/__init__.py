@@ -7,6 +7,7 @@ from eventinit.config import HandlerConfig, LLMConfig, PlacementGroupConfig
 from eventinit.context import NodeInitializationContext
 from eventinit.errors import EventInitError
 from eventinit.event import Event, ObserverSetAside, VetoableEvent
+from eventinit.handler import HandlerOptions
 from eventinit.initializer import NodeInitializer, initialize_node
 from eventinit.marks import handles, observes
 from eventinit.node import Node
@@ -30,6 +31,7 @@ __all__ = [
     "EventInitError",
     "EventStream",
     "HandlerConfig",
+    "HandlerOptions",
     "LLMConfig",
     "Node",
     "NodeInitializationContext",

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from contextvars import ContextVar
 from typing import Any, final
 
 from anyio import CancelScope, Event, create_task_group
@@ -37,6 +38,10 @@ class BackgroundTasks:
             self._close()
             raise
 
+    def is_around(self) -> bool:
+        """Return whether the caller runs in one of the tasks, which could not wait for its own end."""
+        return _around.get() is self
+
     def start_soon(self, function: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
         """Run a function in the group; this may be called on the event loop outside of any task."""
         self._functions.append((function, name))
@@ -67,6 +72,7 @@ class BackgroundTasks:
             idle.set()
 
     async def _run(self) -> None:
+        _around.set(self)
         try:
             async with self._group:
                 self._opened.set()
@@ -85,6 +91,9 @@ class BackgroundTasks:
         signals, self._signals = self._signals, []
         for signal in signals:
             signal.set()
+
+
+_around: ContextVar[BackgroundTasks | None] = ContextVar("eventinit_background", default=None)
 
 
 def _spawn(function: Callable[[], Coroutine[Any, Any, None]]) -> object:

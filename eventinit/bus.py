@@ -45,9 +45,14 @@ class EventBus(Emitter):
     Args:
         observer_queue_size: How many events wait for one observer or stream; a full queue loses its oldest.
         drain_timeout_s: How long closing waits for observers to take what is queued.
+
+    Raises:
+        BusError: An argument is no number, or too small.
     """
 
     def __init__(self, *, observer_queue_size: int = 1024, drain_timeout_s: float = 5.0) -> None:
+        _check_number("observer_queue_size", observer_queue_size, least=1)
+        _check_number("drain_timeout_s", drain_timeout_s, least=0)
         self._queue_size = observer_queue_size
         super().__init__(Registry(self), HomeLoop(self._forget_loop))
         self._signals = self._registry.signals
@@ -163,9 +168,11 @@ class EventBus(Emitter):
 
         Raises:
             EventTimeoutError: It did not come within ``timeout`` seconds.
-            BusError: The bus was closed meanwhile.
+            BusError: The bus was closed meanwhile, or ``timeout`` is no number of seconds.
             SubscriptionError: ``event_type`` is no event class.
         """
+        if timeout is not None:
+            _check_number("timeout", timeout, least=0)
         with self.stream(event_type, where=where) as events, move_on_after(timeout) as limit:
             async for event in events:
                 return event
@@ -253,6 +260,11 @@ class EventBus(Emitter):
 
     def _forget_loop(self) -> None:
         self._serving.forget_loop()
+
+
+def _check_number(name: str, value: object, *, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= least:
+        raise BusError(f"{name} is {value!r:.60}; it takes a number from {least} up")
 
 
 def _both(first: Filter | None, second: Filter | None) -> Filter | None:

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from typing import Any, Literal, Protocol, TypedDict, TypeVar, overload
 
+from eventinit import clock
 from eventinit.errors import SubscriptionError
 from eventinit.event import Event
 from eventinit.subscription import SubscriberStatus, Subscription, check_callable, is_async, name_of
@@ -60,6 +61,7 @@ class HandlerSubscription(Subscription):
     Attributes:
         owner: The object whose method the handler is, else the function itself.
         is_bare: Whether it has no option that asks for more than calling it.
+        since: When its last call for an audited event began, while that is under way.
         calls: How often it was called; events that are still counted by a ``Plan`` are not in it.
     """
 
@@ -77,6 +79,7 @@ class HandlerSubscription(Subscription):
         "order",
         "owner",
         "priority",
+        "since",
         "thread",
         "timeout",
         "warned",
@@ -114,6 +117,7 @@ class HandlerSubscription(Subscription):
         self.calls = 0
         self.failures = 0
         self.last_duration_s: float | None = None
+        self.since: float | None = None
         self._refuse_contradictions()
 
     def _refuse_contradictions(self) -> None:
@@ -133,6 +137,7 @@ class HandlerSubscription(Subscription):
             calls=self.calls,
             failures=self.failures,
             last_duration_s=self.last_duration_s,
+            lag_s=0.0 if self.since is None else clock.monotonic() - self.since,
         )
 
     def __call__(self, _sender: object, *, event: Event) -> Any:
@@ -140,13 +145,20 @@ class HandlerSubscription(Subscription):
         return self.call(event)
 
 
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
 _TAKES: dict[str, tuple[str, Callable[[Any], bool]]] = {
-    "priority": ("a number", lambda value: isinstance(value, (int, float)) and not isinstance(value, bool)),
+    "priority": ("a number", _is_number),
     "once": ("True or False", lambda value: isinstance(value, bool)),
-    "timeout": ("a number of seconds above 0", lambda value: isinstance(value, (int, float)) and value > 0),
+    "timeout": ("a number of seconds above 0", lambda value: _is_number(value) and value > 0),
     "thread": ("True or False", lambda value: isinstance(value, bool)),
     "on_error": ("'raise' or 'log'", lambda value: value in {"raise", "log"}),
-    "where": ("a function of the event, or None", lambda value: value is None or callable(value)),
+    "where": (
+        "a plain function of the event, or None",
+        lambda value: value is None or (callable(value) and not is_async(value)),
+    ),
     "name": ("a text", lambda value: isinstance(value, str)),
 }
 """For each option what it takes, in words and as a check."""

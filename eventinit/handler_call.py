@@ -58,11 +58,12 @@ async def _call(handler: HandlerSubscription, event: Event) -> Any:
 def _recorded(handler: HandlerSubscription, event: Event, tally: Tally) -> Generator[None]:
     author = Author(handler.name, type(event).__name__, handler.owner)
     token = current_author.set(author)
-    began = clock.monotonic()
+    began = handler.since = clock.monotonic()
     try:
         yield
     finally:
         seconds = handler.last_duration_s = clock.monotonic() - began
+        handler.since = None
         current_author.reset(token)
         tally.durations.append((handler.name, seconds))
         tally.changes.extend(author.changes)

@@ -13,7 +13,7 @@ from eventinit.event import Event
 from eventinit.home_loop import HomeLoop
 from eventinit.logs import log_event
 from eventinit.outcome import Outcome
-from eventinit.subscription import Subscription
+from eventinit.subscription import Subscription, check_filter
 
 Filter = Callable[[Any], bool]
 
@@ -29,6 +29,7 @@ class Lane(Subscription):
     __slots__ = ("failures", "where")
 
     def __init__(self, event_type: type[Event], name: str, end: Callable[[Any], None], where: Filter | None) -> None:
+        check_filter(where)
         super().__init__(event_type, name, end)
         self.where = where
         self.failures = 0
@@ -82,12 +83,19 @@ class QueueLane(Lane):
     def put(self, event: Event, outcome: Outcome | None, at: float) -> None:  # noqa: ARG002
         """Queue an event."""
         if len(self._queue) == self._queue.maxlen:
-            self.dropped += 1
+            self._lose_one()
         self._queue.append((at, event))
         news = self._news
         if news is not None:
             self._news = None
             self._announce(news)
+
+    def _lose_one(self) -> None:
+        self.dropped += 1
+        if self.dropped == 1:
+            remedy = "open the bus (async with bus:), or be quicker; subscribers() tells how many are lost"
+            fields = {"subscriber": self.name, "queue_size": self._queue.maxlen, "remedy": remedy}
+            log_event(logging.WARNING, "events_lost", **fields)
 
     def cancel(self) -> None:
         """End the subscription, and whoever waits for its events."""

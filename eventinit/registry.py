@@ -35,7 +35,8 @@ class Registry:
             BusError: It is no event class.
         """
         if not issubclass(kind, Event):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise BusError(f"a {kind.__name__} is no event; emit an instance of a class that derives from Event")
+            what = "a class" if issubclass(kind, type) else f"a {kind.__name__}"
+            raise BusError(f"{what} is no event; emit an instance of a class that derives from Event, as in Ping()")
         with self._lock:
             lanes = [lane for lane in self.lanes() if issubclass(kind, lane.event_type)]
             plan = self.plans[kind] = Plan(kind, self.signals.handlers_of(kind), lanes)

@@ -106,7 +106,12 @@ class Serving:
         with CancelScope(shield=True):
             async with self._lock():
                 if self._background is None:
-                    raise BusError("the bus is not open; use 'async with bus:'")
+                    raise BusError("the bus is not open, or was closed before; close it as often as it was opened")
+                if self._opened == 1 and self._background.is_around():
+                    raise BusError(
+                        "an observer cannot close the bus that runs it;"
+                        " tell whoever opened the bus, as by setting an event"
+                    )
                 self._opened -= 1
                 if self._opened == 0:
                     await self._stop(self._background)

@@ -25,7 +25,8 @@ class SubscriberStatus:
             events of observers are measured, and of those of handlers the ones that are audited.
         queued: How many events wait for it.
         dropped: How many events it lost because its queue was full.
-        lag_s: For how many seconds the oldest event that it has not dealt with has been waiting.
+        lag_s: For how many seconds the oldest event that it has not dealt with has been waiting; for a handler, how
+            long its call for an audited event has been under way.
     """
 
     name: str
@@ -99,13 +100,31 @@ def name_of(call: Callable[..., Any]) -> str:
 
 
 def check_callable(call: object) -> None:
-    """Refuse what cannot be called.
+    """Refuse what cannot be called with an event.
 
     Raises:
         SubscriptionError: It cannot.
     """
     if not callable(call):
         raise SubscriptionError(f"{call!r} cannot be called; subscribe a function or a method")
+    if inspect.isgeneratorfunction(call) or inspect.isasyncgenfunction(call):
+        raise SubscriptionError(f"{name_of(call)} is a generator, which would not run; leave the yield out")
+    try:
+        inspect.signature(call).bind(None)
+    except TypeError as error:
+        raise SubscriptionError(f"{name_of(call)} cannot be called with the event: {error}; let it take one") from None
+    except ValueError:  # built-in functions have no signature
+        return
+
+
+def check_filter(where: Callable[[Any], Any] | None) -> None:
+    """Refuse a filter that cannot tell at once.
+
+    Raises:
+        SubscriptionError: It is async, or cannot be called.
+    """
+    if where is not None and (not callable(where) or is_async(where)):
+        raise SubscriptionError(f"where is {where!r:.60}; it takes a plain function of the event, or None")
 
 
 def check_event_type(event_type: object) -> None:

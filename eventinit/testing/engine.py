@@ -26,7 +26,7 @@ ARGUMENTS = frozenset(
         "load_format",
     }
 )
-"""Some of vLLM's engine arguments, which a ``FakeEngineBackend`` knows unless it is told others."""
+"""Some of vLLM's engine arguments; ``FakeEngineBackend(known=ARGUMENTS | {"max_num_seqs"})`` knows more."""
 
 
 @dataclass(slots=True)
