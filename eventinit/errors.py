@@ -336,16 +336,20 @@ class IntegrityError(DownloadError, ValueError):
 
 
 class DiskFullError(DownloadError):
-    """Raised when the files of a model do not fit on the disk."""
+    """Raised when the files of a model do not fit on the disk; ``setting`` is the variable that names the disk."""
 
-    def __init__(self, source: str, folder: str, needed_bytes: int, free_bytes: int) -> None:
+    def __init__(
+        self, source: str, folder: str, needed_bytes: int, free_bytes: int, setting: str = "EVENTINIT_CACHE"
+    ) -> None:
         self.folder = folder
         self.needed_bytes = needed_bytes
         self.free_bytes = free_bytes
+        self.setting = setting
+        command = "eventinit cache prune" if setting == "EVENTINIT_CACHE" else "hf cache rm"
         super().__init__(
             source,
             f"{needed_bytes / 1e9:.2f} GB are to be fetched and {folder} has {free_bytes / 1e9:.2f} GB free;"
-            " free some space (eventinit cache prune), or set EVENTINIT_CACHE to a larger disk",
+            f" free some space ({command}), or set {setting} to a larger disk",
         )
 
 

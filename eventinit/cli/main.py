@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from eventinit.cli.cache import add_cache_words
 from eventinit.cli.catalogue import show_events
 from eventinit.cli.check import check
 from eventinit.cli.run import run
@@ -59,6 +60,8 @@ def _parser() -> argparse.ArgumentParser:
     told = "list the events: when each fires, what can be vetoed or changed"
     lists = commands.add_parser("events", parents=[everywhere], help=told)
     lists.set_defaults(command=_show_events)
+
+    add_cache_words(commands, everywhere)
     return parser
 
 

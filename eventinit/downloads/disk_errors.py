@@ -20,7 +20,7 @@ def disk_errors(source: str, folder: Path, setting: str = "EVENTINIT_CACHE", nee
         raise
     except OSError as error:
         if error.errno in _FULL:
-            raise DiskFullError(source, str(folder), needed_bytes, free_space(folder)) from error
+            raise DiskFullError(source, str(folder), needed_bytes, free_space(folder), setting) from error
         raise DownloadError(source, disk_problem(error, folder, setting)) from error
 
 

@@ -6,15 +6,17 @@ from pathlib import Path
 from eventinit.errors import DiskFullError
 
 
-def require_space(source: str, folder: Path, needed_bytes: int) -> None:
+def require_space(source: str, folder: Path, needed_bytes: int, setting: str = "EVENTINIT_CACHE") -> None:
     """Return when a folder, which need not exist yet, has room for so many bytes more.
+
+    ``setting`` is the variable that names the folder.
 
     Raises:
         DiskFullError: It has not.
     """
     free_bytes = free_space(folder)
     if needed_bytes > free_bytes:
-        raise DiskFullError(source, str(folder), needed_bytes, free_bytes)
+        raise DiskFullError(source, str(folder), needed_bytes, free_bytes, setting)
 
 
 def free_space(folder: Path) -> int:

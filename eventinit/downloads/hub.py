@@ -1,7 +1,8 @@
 """Models on the Hugging Face Hub, in huggingface_hub's own cache."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from time import monotonic
@@ -12,8 +13,10 @@ from anyio import sleep
 from eventinit.downloads.file_set import is_wanted
 from eventinit.downloads.hub_cache import HubFile, RepositoryCache, is_commit
 from eventinit.downloads.hub_errors import OFFLINE, hub_error
+from eventinit.downloads.hub_inventory import record_fetch
 from eventinit.downloads.hub_process import ChildFetch
 from eventinit.downloads.hub_transfer import Job
+from eventinit.downloads.manifest import finished_now
 from eventinit.downloads.reading import backoff_s
 from eventinit.errors import AccessDeniedError, DownloadError, StoreUnavailableError
 from eventinit.logs import log_event
@@ -66,7 +69,7 @@ class HubSource:
         if files is None or self._settings.verify == "full":
             fetched = await self._fetch(cache, commit, mode, report)
             files = await self._in_thread(partial(self._complete, cache, commit, mode)) or []
-        await self._in_thread(partial(self._record, cache, commit))
+        await self._in_thread(partial(self._record, cache, commit, mode, files, fetched))
         size = sum(file.size for file in files)
         report(FetchProgress(size, size, len(files), len(files)))
         source = f"{self._repository}@{commit}"
@@ -130,10 +133,16 @@ class HubSource:
         await child.run()
         return child.bytes_fetched
 
-    def _record(self, cache: RepositoryCache, commit: str) -> None:
-        """Remember the commit of the revision, now that it is complete."""
+    def _record(
+        self, cache: RepositoryCache, commit: str, mode: DownloadMode, files: Sequence[HubFile], fetched: int
+    ) -> None:
+        """Remember the commit of the revision, now that it is complete, and that it was fetched by us if it was."""
+        settings = self._settings
+        done = finished_now(mode, f"{self._repository}@{commit}", [file.size for file in files])
+        done = replace(done, include=tuple(settings.include), exclude=tuple(settings.exclude))
         try:
             cache.record_commit(self._revision, commit)
+            record_fetch(cache, done, fetched=fetched > 0)
         except OSError as error:  # such as a cache that may only be read
             log_event(logging.DEBUG, "hub_commit_not_recorded", source=self._source, problem=type(error).__name__)
 

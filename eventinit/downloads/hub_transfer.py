@@ -124,7 +124,7 @@ class Transfer:
         needed = sum(
             file.size - self._cache.bytes_there(file) for file in {file.etag: file for file in missing}.values()
         )
-        require_space(self._job.source, self._cache.folder, needed)
+        require_space(self._job.source, self._cache.folder, needed, setting="HF_HOME")
 
     def _fetch(self, missing: list[HubFile]) -> None:
         # Not in a with block: that would wait for the other threads when one has failed.

@@ -4,6 +4,7 @@ import json
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, final
@@ -89,10 +90,13 @@ class Manifest:
 
     It is a file of JSON lines that only grows, so that recording a file costs one write however many there are: the
     last line about a name counts. What a crash leaves of a line is skipped, which costs no more than fetching that
-    file again. A fetch that finds many outdated lines writes the file anew.
+    file again. A fetch that finds many outdated lines writes the file anew. Its time on the disk is when the folder was
+    last used.
+
+    Without locks it is for whoever only looks: the folder may be one that cannot be written to.
     """
 
-    def __init__(self, folder: Path, locks: FileLocks) -> None:
+    def __init__(self, folder: Path, locks: FileLocks | None = None) -> None:
         self._path = folder / PRIVATE / NAME
         self._locks = locks
         self._files: dict[str, HeldFile] = {}
@@ -103,7 +107,7 @@ class Manifest:
 
     def refresh(self) -> Records:
         """Return what is recorded by now; only what is new is read."""
-        with self._locks.exclusive(_LOCK):
+        with self._alone():
             return self._refresh()
 
     def add(self, files: Iterable[HeldFile], *, durable: bool = False) -> None:
@@ -118,11 +122,19 @@ class Manifest:
         """Record that all files of a mode are there."""
         self._append([_mode_line(mode)])
 
+    def touch(self) -> None:
+        """Record that the folder is used now, if it is ours to write to."""
+        with suppress(OSError):
+            os.utime(self._path)
+
+    def _alone(self) -> AbstractContextManager[None]:
+        return self._locks.exclusive(_LOCK) if self._locks else nullcontext()
+
     def _append(self, lines: Iterable[bytes], *, durable: bool = False) -> None:
         new = b"".join(b"\n" + line for line in lines)
         if not new:
             return
-        with self._locks.exclusive(_LOCK):
+        with self._alone():
             self._refresh()
             if self._lines > 2 * (len(self._files) + len(self._modes)) + _NEEDLESS_LINES:
                 self._compact()
@@ -163,7 +175,7 @@ class Manifest:
                 self._files.pop(said["gone"], None)
             elif "mode" in said:
                 mode = _MODE.validate_python(said["mode"])
-                self._modes[mode.mode, mode.include, mode.exclude] = mode
+                self._modes[mode.mode, mode.source, mode.include, mode.exclude] = mode
             self._lines += bool(said)
         except (ValueError, TypeError, ValidationError):
             return
@@ -185,11 +197,15 @@ def held_file(said: object) -> HeldFile:
 
 def read_manifest(folder: Path) -> Records:
     """Return what a folder's manifest says, for whoever only looks."""
-    locks = FileLocks(folder / PRIVATE / "locks")
+    return Manifest(folder).refresh()
+
+
+def last_used(folder: Path) -> float | None:
+    """Return when the manifest of a folder was last written to or touched, or None where there is none."""
     try:
-        return Manifest(folder, locks).refresh()
-    finally:
-        locks.close()
+        return (folder / PRIVATE / NAME).stat().st_mtime
+    except OSError:
+        return None
 
 
 def finished_now(mode: DownloadMode, source: str, sizes: Sequence[int]) -> FinishedMode:

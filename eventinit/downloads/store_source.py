@@ -56,7 +56,7 @@ class StoreSource:
             await self._bring(workspace, mirrors, wanted, paths, state)
             names = frozenset(file.name for file in listed)
             await workspace.run(partial(_remove_vanished, workspace, names))
-            await workspace.run(partial(self._record, workspace, mode, [file.size for file in wanted]))
+            await workspace.run(partial(self._record, workspace, mode, [file.size for file in wanted], state))
         total = sum(file.size for file in wanted)
         return DownloadResult(
             folder, self._source, mode, len(wanted), total, state.bytes_fetched, monotonic() - started
@@ -85,11 +85,17 @@ class StoreSource:
             await Transfer(workspace, mirrors, self._settings, state).run(plan.missing)
         state.end()
 
-    def _record(self, workspace: Workspace, mode: DownloadMode, sizes: Sequence[int]) -> None:
+    def _record(self, workspace: Workspace, mode: DownloadMode, sizes: Sequence[int], state: FetchState) -> None:
+        """Record the mode; where that would say nothing new, only that the folder was used."""
         settings = self._settings
-        done = replace(finished_now(mode, self._source, sizes), include=settings.include, exclude=settings.exclude)
-        if all(replace(done, at=known.at) != known for known in workspace.manifest.refresh().modes):
+        done = replace(
+            finished_now(mode, self._source, sizes), include=tuple(settings.include), exclude=tuple(settings.exclude)
+        )
+        known = {replace(mode, at=done.at) for mode in workspace.manifest.refresh().modes}
+        if state.bytes_fetched or done not in known:
             workspace.manifest.finish(done)
+        else:
+            workspace.manifest.touch()
 
 
 def _remove_vanished(workspace: Workspace, names: frozenset[str]) -> None:

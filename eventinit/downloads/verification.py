@@ -40,7 +40,7 @@ def digest(pieces: Iterable[Any], algorithm: Algorithm) -> Checksum:
 
 def digest_of_file(path: Path, algorithm: Algorithm, go_on: Callable[[], bool] = lambda: True) -> Checksum:
     """Return the checksum of a file; ask ``go_on`` now and then, and end with InterruptedError when it says no."""
-    return digest(_chunks(path, go_on), algorithm)
+    return digest(pieces_of(path, go_on), algorithm)
 
 
 def safetensors_problem(path: Path) -> str | None:
@@ -77,7 +77,8 @@ def _span(tensor: dict[str, Any]) -> tuple[int, int]:
     return begin, end
 
 
-def _chunks(path: Path, go_on: Callable[[], bool]) -> Iterator[memoryview]:
+def pieces_of(path: Path, go_on: Callable[[], bool] = lambda: True) -> Iterator[memoryview]:
+    """Yield the bytes of a file; each piece holds until the next one. InterruptedError when ``go_on`` says no."""
     buffer = memoryview(bytearray(_CHUNK))
     with path.open("rb", buffering=0) as file:
         while count := file.readinto(buffer):

@@ -145,7 +145,7 @@ async def test_a_process_that_always_dies_is_an_error_that_says_so(hub: HubState
 async def test_a_model_that_does_not_fit_is_refused_before_a_byte_is_fetched(hub: HubState, tmp_path: Path) -> None:
     hub.sizes[WEIGHTS] = 10**18
 
-    with pytest.raises(DiskFullError) as caught:
+    with pytest.raises(DiskFullError, match=r"hf cache rm\), or set HF_HOME") as caught:
         await open_hub(hub, tmp_path).fetch("MODEL_AND_TOKENIZER", ignore)
 
     assert caught.value.needed_bytes > 10**18
