@@ -19,6 +19,7 @@ class Terminal:
         self._began = time.monotonic()
         self._last_progress = -1.0
         self._placing = False
+        self._failed = False
 
     def show(self, event: StartEvent) -> None:
         """Write what an event tells."""
@@ -26,7 +27,7 @@ class Terminal:
             case DownloadProgress():
                 self._show_progress(event)
             case PhaseFailed():
-                self._line(event.failed_phase, "cancelled" if event.cancelled else f"failed: {event.message}")
+                self._show_failure(event)
             case EngineDied():
                 self._line("engine", f"has ended: {event.reason}")
             case PostEvent():
@@ -48,6 +49,12 @@ class Terminal:
         overlap_s = timeline.overlap_s("fetch", "placement_group")
         if overlap_s > 0:
             self.say(f"the download and the reservation ran at the same time for {overlap_s:.2f} s")
+
+    def _show_failure(self, event: PhaseFailed) -> None:
+        self._line(event.failed_phase, "cancelled" if event.cancelled else f"failed: {event.message}")
+        if not self._failed:
+            self._failed = True
+            self._line("cleaning up", "what cannot be interrupted has to end first, such as the start of Ray or vLLM")
 
     def _show_progress(self, event: DownloadProgress) -> None:
         now = time.monotonic()
