@@ -4,15 +4,14 @@ import logging
 import random
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from math import inf
 from typing import Protocol, cast, final
 
-from anyio import CancelScope, current_time, sleep
+from anyio import current_time, sleep
 
 from eventinit.downloads.bandwidth import Bandwidth
 from eventinit.downloads.remote import RemoteFile, Store
 from eventinit.downloads.spans import Span
-from eventinit.errors import StoreSilentError, StoreUnavailableError
+from eventinit.errors import StoreUnavailableError
 from eventinit.logs import log_event
 from eventinit.ports import DownloadSettings
 
@@ -59,7 +58,11 @@ def can_resume(store: Store, file: RemoteFile) -> bool:
 
 @final
 class Reading:
-    """Reads one range. A failure after which bytes came again does not count against the attempts."""
+    """Reads one range. A failure after which it got further than ever does not count against the attempts.
+
+    Bytes alone are not enough: what begins at the first byte each time, and always ends at the same place, would be
+    tried for ever.
+    """
 
     def __init__(
         self,
@@ -75,6 +78,7 @@ class Reading:
         self._store = store
         self._file = file
         self._at, self._end = span
+        self._furthest = self._at
         self._sink = sink
         self._settings = settings
         self._bandwidth = bandwidth
@@ -97,17 +101,11 @@ class Reading:
         await self._sink.flush()
 
     async def _try(self) -> None:
-        silence_s = self._settings.stall_timeout_s
+        # Only the store sees each byte: a piece may take longer than the stall timeout without any silence.
         pieces = cast("AsyncGenerator[memoryview]", self._store.read(self._file, self._at, self._end))
         async with aclosing(pieces):
-            with CancelScope() as patience:
-                patience.deadline = current_time() + silence_s
-                async for piece in pieces:
-                    patience.deadline = inf
-                    await self._take(piece)
-                    patience.deadline = current_time() + silence_s
-        if patience.cancelled_caught:
-            raise StoreSilentError(self._store.source, f"no byte of {self._file.name} came", silence_s)
+            async for piece in pieces:
+                await self._take(piece)
         if self._at < self._end:
             raise StoreUnavailableError(self._store.source, f"the bytes of {self._file.name} ended early")
 
@@ -117,7 +115,8 @@ class Reading:
             raise StoreUnavailableError(self._store.source, f"more bytes of {self._file.name} came than it has")
         self._arrived(count)
         self._at += count
-        self._failures = 0
+        if self._at > self._furthest:
+            self._furthest, self._failures = self._at, 0
         await self._sink.take(piece)
         await self._bandwidth.take(count)
         self._last_byte_at = current_time()

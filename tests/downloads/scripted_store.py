@@ -9,7 +9,7 @@ from pathlib import Path
 import anyio
 
 from eventinit.downloads.remote import Algorithm, Checksum, RemoteFile
-from eventinit.errors import ObjectChangedError, StoreUnavailableError
+from eventinit.errors import ObjectChangedError, StoreSilentError, StoreUnavailableError
 from eventinit.ports import FetchProgress
 
 Script = Callable[["Request"], "Fault | None"]
@@ -46,6 +46,7 @@ class ScriptedStore:
 
     Attributes:
         script: Asked at each request.
+        stall_timeout_s: After how much silence it gives up a request, as every store does.
         algorithm: Which checksums the store has.
         ledger: A file to which each served piece adds one byte per KiB, so that several processes can be counted.
     """
@@ -61,6 +62,7 @@ class ScriptedStore:
     list_error: Exception | None = None
     piece_bytes: int = 64 * 1024
     pace_s: float = 0.0
+    stall_timeout_s: float = 30.0
     ledger: Path | None = None
     served: int = 0
     requests: list[Request] = field(default_factory=list[Request])
@@ -97,7 +99,8 @@ class ScriptedStore:
                 if fault.error:
                     raise fault.error
                 if fault.stall:
-                    await anyio.sleep_forever()
+                    await anyio.sleep(self.stall_timeout_s)
+                    raise StoreSilentError(self.source, f"sent nothing of {file.name}", self.stall_timeout_s)
                 if fault.end:
                     return
             stop = min(end, start + sent + self.piece_bytes)

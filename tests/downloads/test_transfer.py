@@ -23,7 +23,7 @@ from tests.downloads.scripted_store import MIB, MODEL, Fault, Request, ScriptedS
 pytestmark = [pytest.mark.asyncio, pytest.mark.usefixtures("cache")]
 
 TOTAL = sum(map(len, MODEL.values()))
-QUICK = DownloadSettings(attempts=3, stall_timeout_s=0.2)
+QUICK = DownloadSettings(attempts=3)
 
 
 @pytest.fixture(autouse=True)
@@ -92,7 +92,7 @@ async def test_a_connection_that_breaks_again_and_again_is_continued_where_it_br
 
 @pytest.mark.parametrize("fault", [cut(), Fault(end=True), Fault(stall=True)], ids=["cut", "ended early", "stalled"])
 async def test_a_failure_is_tried_again(fault: Fault) -> None:
-    store = ScriptedStore(MODEL, script=lambda r: fault if r.number == 0 else None)
+    store = ScriptedStore(MODEL, script=lambda r: fault if r.number == 0 else None, stall_timeout_s=0.2)
 
     assert contents((await fetch(store)).path) == MODEL
 
@@ -108,8 +108,12 @@ async def test_a_store_that_stays_down_is_named_with_the_file_and_its_own_answer
 
 
 async def test_a_stall_says_how_long_which_file_and_from_where() -> None:
-    store = ScriptedStore(MODEL, script=lambda r: Fault(MIB, stall=True) if r.name == "model.safetensors" else None)
-    settings = DownloadSettings(attempts=1, stall_timeout_s=0.2)
+    store = ScriptedStore(
+        MODEL,
+        script=lambda r: Fault(MIB, stall=True) if r.name == "model.safetensors" else None,
+        stall_timeout_s=0.2,
+    )
+    settings = DownloadSettings(attempts=1)
 
     with pytest.raises(
         StalledError, match=r"model.safetensors stalled: no byte came for .* s from memory://"
@@ -225,6 +229,17 @@ async def test_a_store_without_ranges_begins_anew_after_a_cut() -> None:
 
     assert contents(result.path) == MODEL
     assert {request.start for request in store.requests} == {0}
+
+
+@pytest.mark.parametrize("fault", [cut(after=10 * MIB), Fault(10 * MIB, end=True)], ids=["cut", "ended early"])
+async def test_a_store_without_ranges_that_always_ends_at_the_same_place_is_given_up(fault: Fault) -> None:
+    """Each attempt brings bytes, and none brings more than the one before."""
+    store = ScriptedStore(MODEL, reads_ranges=False, script=lambda r: fault if r.name == "model.safetensors" else None)
+
+    with anyio.fail_after(60), pytest.raises(StoreUnavailableError, match=r"model\.safetensors"):
+        await fetch(store)
+
+    assert store.counts["model.safetensors"] == QUICK.attempts
 
 
 async def test_a_file_that_vanished_from_the_store_is_removed() -> None:

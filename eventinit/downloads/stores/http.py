@@ -19,10 +19,19 @@ from obstore.store import HTTPStore
 
 from eventinit.downloads.file_set import TOKENIZER_PATTERNS
 from eventinit.downloads.remote import Checksum, RemoteFile
-from eventinit.downloads.stores.errors import Place, cut, missing, refusal, silence, silent_address, unexpected
+from eventinit.downloads.stores.errors import (
+    Place,
+    cut,
+    missing,
+    refusal,
+    silence,
+    silent_address,
+    store_errors,
+    unexpected,
+)
 from eventinit.downloads.stores.object_store import ObjectStore, bare, list_objects, without_folder_markers
 from eventinit.downloads.stores.probe import Answer, Probe
-from eventinit.errors import ConfigError, DownloadError
+from eventinit.errors import ConfigError, DownloadError, StoreUnavailableError
 from eventinit.logs import log_event
 from eventinit.ports import DownloadSettings
 
@@ -94,9 +103,17 @@ class HttpModels(ObjectStore):
         return files
 
     async def _listed(self) -> Sequence[RemoteFile]:
-        """Return what WebDAV lists, or nothing: a server that refuses to list may still have the files."""
+        """Return what WebDAV lists, or nothing: a server that refuses to list may still have the files.
+
+        Raises:
+            StoreUnavailableError: It may list them when asked again. To go on without would be to take the files that
+                have no usual name for files that are gone.
+        """
         try:
-            found = [self._file(meta) async for meta in list_objects(self._client, self._prefix or None)]
+            with store_errors(self._place):
+                found = [self._file(meta) async for meta in list_objects(self._client, self._prefix or None)]
+        except StoreUnavailableError:
+            raise
         except Exception as error:  # noqa: BLE001 - whatever a server makes of a method that it does not know
             log_event(logging.DEBUG, "no_listing", source=self.source, problem=type(error).__name__)
             return []
