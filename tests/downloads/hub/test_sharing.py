@@ -1,7 +1,9 @@
 """Cancelled, killed and simultaneous fetches from the Hub, with real processes."""
 
+import os
 import random
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import anyio
@@ -10,6 +12,7 @@ import pytest
 
 from eventinit.errors import ModelNotFoundError
 from eventinit.ports import FetchProgress
+from tests.conftest import EXCESS
 from tests.downloads.hub.trials import children, files, ignore, is_child, open_hub, program, weights
 from tests.servers.hub import Fault, HubState
 
@@ -19,6 +22,8 @@ SIZE = 4 * 1024 * 1024
 MODEL = {"config.json": b"{}", "model.safetensors": weights(SIZE)}
 TOTAL = sum(map(len, MODEL.values()))
 PATIENCE_S = 10.0
+TRIALS = int(os.environ.get("EVENTINIT_TRIALS", "6"))
+"""``make test-exhaustive`` asks for 100."""
 
 
 @pytest.fixture(autouse=True)
@@ -140,8 +145,10 @@ def test_a_follower_takes_over_from_a_program_that_is_killed(hub: HubState, tmp_
     assert hub.sent <= 1.15 * TOTAL
 
 
-@pytest.mark.parametrize("trial", range(4))
-def test_whenever_it_is_killed_the_next_ends_with_the_exact_bytes(hub: HubState, tmp_path: Path, trial: int) -> None:
+@pytest.mark.parametrize("trial", range(TRIALS))
+def test_whenever_it_is_killed_the_next_ends_with_the_exact_bytes(
+    hub: HubState, tmp_path: Path, trial: int, record_property: Callable[[str, object], None]
+) -> None:
     when = random.Random(trial).randrange(TOTAL)
     with program(hub, tmp_path) as first:
         first.has_bytes(when)
@@ -149,5 +156,6 @@ def test_whenever_it_is_killed_the_next_ends_with_the_exact_bytes(hub: HubState,
     with program(hub, tmp_path) as second:
         result = second.result()
 
+    record_property(EXCESS, hub.sent / TOTAL - 1)
     assert files(Path(result["path"])) == MODEL
     assert hub.sent <= 1.15 * TOTAL
