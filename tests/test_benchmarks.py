@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[1]
 PROGRAM = "tests/benchmarks/bus.py"
 HANDLERS = (1, 10, 100, 1_000)
@@ -57,3 +59,25 @@ def test_the_benchmark_prints_its_targets_beneath_its_tables() -> None:
     verdicts = [line.split("|")[1].strip() for line in targets.strip().splitlines()[2:]]
     assert verdicts
     assert all(verdict == "met" or verdict.startswith("missed by ") for verdict in verdicts)
+
+
+@pytest.mark.real
+def test_the_benchmark_of_downloads_reports_every_case_as_json() -> None:
+    """On the real server, with little; whoever takes part delivers the right bytes."""
+    report: dict[str, Any] = json.loads(
+        run("tests/benchmarks/download.py", "--quick", "--json", "--gigabytes", "0.03", "--files", "30")
+    )
+
+    assert set(report["results"]) == {"large", "large, hashed", "small", "hub"}
+    for case, results in report["results"].items():
+        ours = results["eventinit, verify: size"]
+        assert ours["failure"] is None, case
+        figures = ours["rounds"]["0"]
+        assert min(figures["seconds"], figures["cpu_s"], figures["peak_bytes"], figures["startup_s"]) > 0
+        assert 0 <= figures["own_lag_ms"] <= figures["lag_ms"]
+        assert not {result["failure"] for result in results.values()} - {None}
+    assert report["results"]["small"]["(one plain reader)"]["rounds"]["0"]["seconds"] > 0
+    for target in report["targets"]:
+        is_kept = target["measured"] >= target["limit"] if target["at_least"] else target["measured"] <= target["limit"]
+        assert target["met"] == is_kept
+    assert not set(report["left_out"]) & set(report["results"]["large"])

@@ -28,17 +28,17 @@ def _lines(report: Report) -> Iterator[str]:
     for name, note in report.notes.items():
         yield f"- {name}: {note}"
     yield "\n## A lifecycle event to async handlers: times the plain loop of awaits (ns for each handler)\n"
-    yield from _grid(["contender", *(f"{n:,}" for n in LIFECYCLE_HANDLERS)], _lifecycle(report))
+    yield from grid(["contender", *(f"{n:,}" for n in LIFECYCLE_HANDLERS)], _lifecycle(report))
     yield "\n## An event that nobody subscribed to\n"
-    yield from _grid(["contender", "ns"], [[cell.contender, f"{cell.ns:.0f}"] for cell in report.nobody])
+    yield from grid(["contender", "ns"], [[cell.contender, f"{cell.ns:.0f}"] for cell in report.nobody])
     yield "\n## Observers: how long an emit holds the emitter\n"
     yield from _observing(report.observing)
     yield "\n## Subscriptions: µs each\n"
-    yield from _grid(["role", "how many", "subscribe", "first emit", "cancel"], _subscribing(report))
+    yield from grid(["role", "how many", "subscribe", "first emit", "cancel"], _subscribing(report))
     kept = report.memory
     yield f"\nBytes kept: a handler {kept.handler:,}, an observer {kept.observer:,}, at work {kept.observer_at_work:,}"
     yield "\n## Targets\n"
-    yield from _grid(["", "target", "at most", "measured"], [_verdict(target) for target in report.targets])
+    yield from grid(["", "target", "at most", "measured"], [_verdict(target) for target in report.targets])
 
 
 def _head(report: Report) -> Iterator[str]:
@@ -53,7 +53,7 @@ def _dispatch(report: Report, lane: Lane, figure: Callable[[Dispatch], str]) -> 
     cells = {(cell.contender, cell.handlers): cell for cell in report.dispatch if cell.lane == lane}
     names = list(dict.fromkeys(name for name, _ in cells))
     rows = [[name, *_traits(report, name, lane), *(figure(cells[name, n]) for n in HANDLERS)] for name in names]
-    yield from _grid(["contender", "isolates", "order", "priorities", *(f"{n:,}" for n in HANDLERS)], rows)
+    yield from grid(["contender", "isolates", "order", "priorities", *(f"{n:,}" for n in HANDLERS)], rows)
 
 
 def _traits(report: Report, name: str, lane: Lane) -> Row:
@@ -103,7 +103,8 @@ def _verdict(target: Target) -> Row:
     return [verdict, target.name, f"{target.limit:g} {target.unit}", f"{target.measured:.2f} {target.unit}"]
 
 
-def _grid(header: Row, rows: Sequence[Row]) -> Iterator[str]:
+def grid(header: Row, rows: Sequence[Row]) -> Iterator[str]:
+    """Yield the lines of a table."""
     widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
     yield _line(header, widths)
     yield _line(["-" * width for width in widths], widths)

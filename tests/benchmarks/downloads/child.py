@@ -1,0 +1,121 @@
+"""The process that one contender downloads in, once: ``python -m tests.benchmarks.downloads.child TASK``.
+
+The argument is JSON; so is the line that is printed.
+"""
+
+import hashlib
+import json
+import os
+import resource
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from tests.benchmarks.downloads.contenders import CONTENDERS
+from tests.benchmarks.downloads.task import Notes, Task
+
+_HASHERS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What one download took.
+
+    Attributes:
+        seconds: From the first request to the last file, the hashing included that makes verification equal.
+        startup_s: From the start of the process to the first request.
+        sync_s: How long it took afterwards until everything was on the disk.
+        cpu_s: Processor time of the process and of those it started, without start-up.
+        peak_bytes: The largest resident memory of the process, interpreter and imports included, plus that of those
+            it started; of a program that is its own process, just its own.
+        idle_bytes: What of that was there before the first request.
+        lag_ms: The latest tick of the event loop.
+        own_lag_ms: The same without the time in which the loop's thread was ready and had no processor.
+        typical_lag_ms: The 99th percentile of the first.
+        folder: Where the files are.
+    """
+
+    seconds: float
+    startup_s: float
+    sync_s: float
+    cpu_s: float
+    peak_bytes: int
+    idle_bytes: int
+    lag_ms: float | None
+    own_lag_ms: float | None
+    typical_lag_ms: float | None
+    folder: str
+
+
+def main(argument: str) -> None:
+    """Download and print what it took."""
+    asked = json.loads(argument)
+    task = Task(asked["case"], asked["uri"], Path(asked["folder"]), Path(asked["origin"]), asked["checksums"])
+    print(json.dumps(asdict(measure(asked["contender"], task, asked["started"]))))
+
+
+def measure(name: str, task: Task, process_started: float) -> Figures:
+    """Let a contender download, and return what it took."""
+    contender, notes = CONTENDERS[name](), Notes()
+    contender.prepare()
+    idle, cpu = _memory("VmRSS"), _cpu_s()
+    started = time.monotonic()
+    folder = contender.fetch(task, notes)
+    if task.checksums and not contender.hashes:
+        _compare(folder, task)
+    ended = time.monotonic()
+    cpu = _cpu_s() - cpu
+    peak = notes.peak_bytes or _memory("VmHWM") + _peak_of_children()
+    os.sync()
+    lags = sorted(notes.lags_ms)
+    return Figures(
+        seconds=ended - started - notes.startup_s * _RUNS_OF_PROGRAM,
+        startup_s=started - process_started if not notes.startup_s else notes.startup_s,
+        sync_s=time.monotonic() - ended,
+        cpu_s=cpu,
+        peak_bytes=peak,
+        idle_bytes=idle,
+        lag_ms=lags[-1] if lags else None,
+        own_lag_ms=max(notes.own_lags_ms, default=None),
+        typical_lag_ms=lags[int(len(lags) * 0.99)] if lags else None,
+        folder=str(folder),
+    )
+
+
+_RUNS_OF_PROGRAM = 2
+"""A program is started once to do nothing, and once for the download: neither start counts."""
+
+
+def _compare(folder: Path, task: Task) -> None:
+    """Compare every file with the store's checksum, as whoever wants the same certainty has to."""
+    paths = [folder / name for name in task.checksums]
+    with ThreadPoolExecutor(_HASHERS) as threads:
+        found = dict(zip(task.checksums, threads.map(_md5, paths), strict=True))
+    if found != task.checksums:
+        raise RuntimeError("a checksum is wrong")
+
+
+def _md5(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "md5").hexdigest()
+
+
+def _cpu_s() -> float:
+    both = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in both)
+
+
+def _peak_of_children() -> int:
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+
+
+def _memory(line: str) -> int:
+    # Not ru_maxrss: a process inherits it from the one that started it.
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition(f"{line}:")[2].split()[0]) * 1024
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,75 @@
+"""eventinit itself, with a ticker beside it that tells how late its event loop is."""
+
+import importlib
+import os
+import time
+from io import FileIO
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from tests.benchmarks.downloads.task import Case, Contender, Notes, Task
+
+TICK_S = 0.002
+
+
+class EventInit(Contender):
+    """The download phase's source, as the initializer uses it."""
+
+    name = "eventinit, verify: size"
+    cases: ClassVar[tuple[Case, ...]] = ("large", "large, hashed", "small", "hub")
+    hashes = True
+    verify: ClassVar[Literal["size", "full"]] = "size"
+
+    def prepare(self) -> None:
+        for module in ("anyio._backends._asyncio", "obstore.store", "eventinit.downloads"):
+            importlib.import_module(module)
+
+    def fetch(self, task: Task, notes: Notes) -> Path:
+        import anyio
+
+        os.environ["EVENTINIT_CACHE"] = os.environ["HF_HOME"] = str(task.folder)
+        return anyio.run(self._fetch, task, notes)
+
+    async def _fetch(self, task: Task, notes: Notes) -> Path:
+        import anyio
+
+        from eventinit.downloads import open_source
+        from eventinit.ports import DownloadSettings
+
+        source = open_source(task.uri, settings=DownloadSettings(verify=self.verify))
+        found: list[Path] = []
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_tick, notes)
+            found.append((await source.fetch("MODEL_AND_TOKENIZER", _ignore)).path)
+            tasks.cancel_scope.cancel()
+        return found[0]
+
+
+class EventInitFull(EventInit):
+    """The same, and what a file without a checksum is gets known for later by its own."""
+
+    name = "eventinit, verify: full"
+    cases = ("large", "large, hashed", "small")
+    verify = "full"
+
+
+async def _tick(notes: Notes) -> None:
+    """Note how late each tick is, and how much of that the loop's thread was ready and had no processor."""
+    import anyio
+
+    with Path("/proc/thread-self/schedstat").open("rb", buffering=0) as statistics:  # noqa: ASYNC230 - made of memory
+        while True:
+            due, waited = time.perf_counter() + TICK_S, _waited_s(statistics)
+            await anyio.sleep(TICK_S)
+            late_s = time.perf_counter() - due
+            notes.lags_ms.append(late_s * 1000)
+            notes.own_lags_ms.append(max(0.0, late_s - (_waited_s(statistics) - waited)) * 1000)
+
+
+def _waited_s(statistics: FileIO) -> float:
+    statistics.seek(0)
+    return int(statistics.read().split()[1]) / 1e9
+
+
+def _ignore(progress: object) -> None:
+    pass

@@ -1,0 +1,84 @@
+"""What a contender is asked to do, and what became of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar, Literal
+
+Case = Literal["large", "large, hashed", "small", "hub"]
+"""Few large files whose store has no checksum, few large ones with one, many small ones, and few large of a Hub."""
+
+CASES: tuple[Case, ...] = ("large", "large, hashed", "small", "hub")
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One download.
+
+    Attributes:
+        case: What is downloaded.
+        uri: Where from: ``s3://bucket/prefix``, or the id of a model at the Hub.
+        folder: Where to; it does not exist yet.
+        origin: The folder with the files that were uploaded.
+        checksums: The store's checksum (MD5) of each file, by its name; empty where there are none to compare.
+    """
+
+    case: Case
+    uri: str
+    folder: Path
+    origin: Path
+    checksums: Mapping[str, str]
+
+    @property
+    def bucket(self) -> str:
+        """The bucket of the URI."""
+        return self.uri.removeprefix("s3://").partition("/")[0]
+
+    @property
+    def prefix(self) -> str:
+        """The prefix in the bucket."""
+        return self.uri.removeprefix("s3://").partition("/")[2]
+
+
+@dataclass(slots=True)
+class Notes:
+    """What a contender has to say about itself after a download.
+
+    Attributes:
+        startup_s: How long its program takes to do nothing; it is taken off the time.
+        peak_bytes: The peak of a process that it started, if it did.
+        lags_ms: How late the ticker of its event loop was, if it has one.
+        own_lags_ms: The same without the time in which the loop had no processor, because others had them all.
+    """
+
+    startup_s: float = 0.0
+    peak_bytes: int = 0
+    lags_ms: list[float] = field(default_factory=list[float])
+    own_lags_ms: list[float] = field(default_factory=list[float])
+
+
+class Contender:
+    """Something that downloads. ``prepare`` imports what it needs; ``fetch`` is what the time is taken of.
+
+    Attributes:
+        name: What the tables call it.
+        package: The distribution that has to be installed, if any.
+        cases: What it takes part in.
+        hashes: Whether it compares the store's checksums by itself; else the benchmark does, where they are compared.
+        keeps: Whether it leaves the files in its folder.
+        note: What a reader should know.
+    """
+
+    name: ClassVar[str]
+    package: ClassVar[str | None] = None
+    cases: ClassVar[tuple[Case, ...]] = ("large", "large, hashed", "small")
+    hashes: ClassVar[bool] = False
+    keeps: ClassVar[bool] = True
+    note: ClassVar[str] = ""
+
+    def prepare(self) -> None:
+        """Import what the download needs."""
+
+    def fetch(self, task: Task, notes: Notes) -> Path:
+        """Download, and return the folder that the files are in."""
+        raise NotImplementedError
