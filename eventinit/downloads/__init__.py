@@ -32,7 +32,7 @@ def open_source(*sources: str, settings: DownloadSettings = _DEFAULTS) -> ModelS
     """
     if any(_SCHEME.match(source) for source in sources) or len(sources) > 1:
         return _open_stores(sources, settings)
-    [model_source] = sources
+    model_source = sources[0]
     if _is_path(model_source):
         return LocalFolderSource(model_source)
     hub_id = _HUB_ID.fullmatch(model_source)
