@@ -102,7 +102,7 @@ class ModelSource(Protocol):
 class OpenSource(Protocol):
     """Gives the source of a model: a local folder, a Hugging Face id or a URI, or several mirrors of one model."""
 
-    def __call__(self, *sources: str, settings: DownloadSettings) -> ModelSource:
+    def __call__(self, model_source: str, *mirrors: str, settings: DownloadSettings) -> ModelSource:
         """Return the source; nothing is asked of it yet."""
         ...
 

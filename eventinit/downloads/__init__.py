@@ -22,7 +22,7 @@ _SUPPORTED = (
 _DEFAULTS = DownloadSettings()
 
 
-def open_source(*sources: str, settings: DownloadSettings = _DEFAULTS) -> ModelSource:
+def open_source(model_source: str, *mirrors: str, settings: DownloadSettings = _DEFAULTS) -> ModelSource:
     """Return the source that a string names: a local folder, a Hugging Face id or a URI; several URIs are mirrors.
 
     What exists as a folder, or is written like a path, is a folder; ``org/name`` is a Hub id otherwise.
@@ -30,9 +30,8 @@ def open_source(*sources: str, settings: DownloadSettings = _DEFAULTS) -> ModelS
     Raises:
         ConfigError: The string names none of these, or one of several is no URI.
     """
-    if any(_SCHEME.match(source) for source in sources) or len(sources) > 1:
-        return _open_stores(sources, settings)
-    model_source = sources[0]
+    if mirrors or _SCHEME.match(model_source):
+        return _open_stores([model_source, *mirrors], settings)
     if _is_path(model_source):
         return LocalFolderSource(model_source)
     hub_id = _HUB_ID.fullmatch(model_source)

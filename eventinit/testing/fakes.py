@@ -26,7 +26,7 @@ class Fakes:
         """Return what ``initialize_node`` takes."""
         return Backends(open_source=self._open, cluster=lambda: self.cluster, engine=self.engine)
 
-    def _open(self, *_sources: str, settings: DownloadSettings) -> FakeSource:
+    def _open(self, model_source: str, *mirrors: str, settings: DownloadSettings) -> FakeSource:
         return self.source
 
     def left_behind(self) -> list[str]:
