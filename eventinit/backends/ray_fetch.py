@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
@@ -38,22 +39,25 @@ async def _answer(task: Any) -> DownloadResult:
 def _submit(node_id: str, request: DownloadRequest, runtime_env: dict[str, Any]) -> Any:
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    def fetch_model(request: Any) -> Any:
-        # Defined here, so that Ray ships the code and a node without eventinit says so in an ImportError.
+    def fetch_model(sources: tuple[str, ...], mode: Any, settings: dict[str, Any]) -> Any:
+        # Defined here and given plain values, so that a node without eventinit says so in an ImportError.
         import anyio
 
         from eventinit.downloads import open_source
+        from eventinit.ports import DownloadSettings
 
         def unreported(progress: object) -> None:
             pass
 
-        source = open_source(*request.sources, settings=request.settings)
-        return anyio.run(source.fetch, request.mode, unreported)
+        source = open_source(*sources, settings=DownloadSettings(**settings))
+        return anyio.run(source.fetch, mode, unreported)
 
     try:
         where = NodeAffinitySchedulingStrategy(node_id, soft=False)
         task: Any = load_ray().remote(num_cpus=0, max_retries=0, runtime_env=runtime_env or None)(fetch_model)
-        return task.options(scheduling_strategy=where, name="eventinit.fetch").remote(request)
+        return task.options(scheduling_strategy=where, name="eventinit.fetch").remote(
+            request.sources, request.mode, asdict(request.settings)
+        )
     except (TypeError, ValueError) as error:
         raise PlacementError(f"no task can be sent to node {node_id}: {error}; correct runtime_env") from error
 
