@@ -1,7 +1,7 @@
 """The configuration of a node."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Self, Union, cast, get_args, get_origin
@@ -153,7 +153,7 @@ class LLMConfig(Section):
     model_config = ConfigDict(protected_namespaces=())
 
     model_id: Text
-    model_source: Annotated[str | tuple[str, ...], BeforeValidator(_one_or_many)] = Field(
+    model_source: Annotated[str | Path | Sequence[str], BeforeValidator(_one_or_many)] = Field(
         default_factory=lambda values: values.get("model_id", "-")
     )
     callback_class: Annotated[type[Any] | Text | None, BeforeValidator(_class_or_path)] = None
@@ -195,7 +195,8 @@ class LLMConfig(Section):
     @property
     def sources(self) -> tuple[str, ...]:
         """Where the model comes from: one place, or several mirrors."""
-        return (self.model_source,) if isinstance(self.model_source, str) else self.model_source
+        found = self.model_source
+        return (str(found),) if isinstance(found, (str, Path)) else tuple(found)
 
     @model_validator(mode="after")
     def _model_is_not_an_engine_argument(self) -> Self:
