@@ -248,7 +248,7 @@ class EventBus(Emitter):
             start_soon=self._serving.start_soon,
         )
         lane = self.add_lane(make)
-        self._serving.serve()
+        self._serving.serve(lane)
         return lane
 
     def _attach_marked(self, call: Callable[..., Any], mark: Mark, where: Filter | None) -> Subscription:

@@ -14,7 +14,7 @@ from eventinit.errors import BusError
 from eventinit.event import Event
 from eventinit.home_loop import HomeLoop
 from eventinit.joining import in_child_task
-from eventinit.lane import QueueLane
+from eventinit.lane import Lane, QueueLane
 from eventinit.observers import ObserverSubscription
 from eventinit.registry import Registry
 from eventinit.streams import StreamLane
@@ -64,7 +64,8 @@ class Serving:
                 await background.open()
                 self._background = background
                 self.announcements.begin(background)
-                self.serve()
+                for lane in self._registry.lanes():
+                    self._serve(lane, background)
             self._opened += 1
 
     async def close(self) -> None:
@@ -76,10 +77,10 @@ class Serving:
         self._home.enter()
         await in_child_task(self._close)
 
-    def serve(self) -> None:
-        """Start the tasks of observers that have none; from any thread."""
+    def serve(self, lane: ObserverSubscription) -> None:
+        """Start the task of a new observer, if the bus is open; from any thread."""
         if self._background is not None:
-            self._home.call_soon(partial(self._serve, self._background))
+            self._home.call_soon(partial(self._serve, lane, self._background))
 
     def start_soon(self, function: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
         """Run a function in a task that ends with the last closing, if the bus is open."""
@@ -134,10 +135,8 @@ class Serving:
             if isinstance(lane, QueueLane):
                 lane.forget_loop()
 
-    def _serve(self, background: BackgroundTasks) -> None:
-        if background is not self._background:
-            return
-        for lane in self._registry.lanes():
-            if isinstance(lane, ObserverSubscription) and not lane.served:
-                lane.served = True
-                background.start_soon(lane.run, f"eventinit observer {lane.name}")
+    def _serve(self, lane: Lane, background: BackgroundTasks) -> None:
+        # A call from another thread may come when the bus has been closed again, or after open() has seen the lane.
+        if background is self._background and isinstance(lane, ObserverSubscription) and lane.live and not lane.served:
+            lane.served = True
+            background.start_soon(lane.run, f"eventinit observer {lane.name}")

@@ -1,6 +1,7 @@
 """What one subscription to an event is."""
 
 import inspect
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, Self
@@ -42,7 +43,7 @@ class SubscriberStatus:
     lag_s: float = 0.0
 
 
-class Subscription:
+class Subscription(ABC):
     """A subscriber's place on a bus; cancel it, or use it as a context manager, to give the place up.
 
     Attributes:
@@ -66,16 +67,16 @@ class Subscription:
         if end is not None:
             end(self)
 
+    @abstractmethod
     def status(self) -> SubscriberStatus:
         """Return how the subscriber is doing, as of now."""
-        raise NotImplementedError
 
     @property
     def busy(self) -> bool:
         """Whether something that was queued for it has not been delivered; a handler has no queue."""
         return False
 
-    async def drained(self) -> None:
+    async def drained(self) -> None:  # noqa: B027 - a handler has no queue
         """Return when everything queued for it has been delivered; at once when no open bus serves it."""
 
     def __enter__(self) -> Self:

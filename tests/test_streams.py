@@ -8,33 +8,17 @@ import anyio.lowlevel
 import anyio.to_thread
 import pytest
 
-from eventinit import Event, EventBus, EventStream, LLMConfig, NodeInitializationContext, SubscriberStatus
+from eventinit import EventBus, EventStream, LLMConfig, NodeInitializationContext, SubscriberStatus
 from eventinit.errors import BusError, ContextSealedError, EventTimeoutError, SubscriptionError
 from eventinit.events import PreDownload
+from tests.pings import LoudPing, Other, Ping, emit
 
 pytestmark = pytest.mark.anyio
-
-
-class Ping(Event):
-    n: int = 0
-
-
-class LoudPing(Ping):
-    pass
-
-
-class Other(Event):
-    pass
 
 
 @pytest.fixture
 def bus() -> EventBus:
     return EventBus()
-
-
-async def emit(bus: EventBus, *numbers: int) -> None:
-    for n in numbers:
-        await bus.emit(Ping(n=n))
 
 
 async def take(stream: EventStream[Ping], count: int) -> list[int]:

@@ -12,30 +12,14 @@ from eventinit import Event, EventBus, LLMConfig, NodeInitializationContext, Sub
 from eventinit.errors import HandlerError
 from eventinit.events import PreDownload
 from eventinit.testing import frozen_time, record
+from tests.pings import LoudPing, Other, Ping, emit
 
 pytestmark = pytest.mark.anyio
-
-
-class Ping(Event):
-    n: int = 0
-
-
-class LoudPing(Ping):
-    pass
-
-
-class Other(Event):
-    pass
 
 
 @pytest.fixture
 def bus() -> EventBus:
     return EventBus()
-
-
-async def emit(bus: EventBus, *numbers: int) -> None:
-    for n in numbers:
-        await bus.emit(Ping(n=n))
 
 
 def named(bus: EventBus, name: str) -> SubscriberStatus:

@@ -1,5 +1,6 @@
 """What a contender is asked to do, and what became of it."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -57,7 +58,7 @@ class Notes:
     own_lags_ms: list[float] = field(default_factory=list[float])
 
 
-class Contender:
+class Contender(ABC):
     """Something that downloads. ``prepare`` imports what it needs; ``fetch`` is what the time is taken of.
 
     Attributes:
@@ -76,9 +77,9 @@ class Contender:
     keeps: ClassVar[bool] = True
     note: ClassVar[str] = ""
 
-    def prepare(self) -> None:
+    def prepare(self) -> None:  # noqa: B027 - some import nothing
         """Import what the download needs."""
 
+    @abstractmethod
     def fetch(self, task: Task, notes: Notes) -> Path:
         """Download, and return the folder that the files are in."""
-        raise NotImplementedError
