@@ -129,6 +129,7 @@ class HandlerSubscription(Subscription):
     def status(self) -> SubscriberStatus:
         """Return how the handler is doing."""
         self._settle()
+        since = self.since
         return SubscriberStatus(
             self.name,
             self.event_type,
@@ -137,7 +138,7 @@ class HandlerSubscription(Subscription):
             calls=self.calls,
             failures=self.failures,
             last_duration_s=self.last_duration_s,
-            lag_s=0.0 if self.since is None else clock.monotonic() - self.since,
+            lag_s=0.0 if since is None else clock.monotonic() - since,
         )
 
     def __call__(self, _sender: object, *, event: Event) -> Any:

@@ -127,4 +127,7 @@ class QueueLane(Lane):
 
     def lag_s(self) -> float:
         """Return for how many seconds the oldest event has been waiting."""
-        return clock.monotonic() - self._queue[0][0] if self._queue else 0.0
+        try:
+            return clock.monotonic() - self._queue[0][0]
+        except IndexError:  # looked at first, it could be emptied meanwhile: any thread may ask
+            return 0.0

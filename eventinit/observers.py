@@ -114,6 +114,7 @@ class ObserverSubscription(QueueLane):
 
     def status(self) -> SubscriberStatus:
         """Return how the observer is doing; one that was set aside is listed until it is cancelled."""
+        since = self._since  # once: the event loop may go on while another thread asks
         return SubscriberStatus(
             self.name,
             self.event_type,
@@ -124,7 +125,7 @@ class ObserverSubscription(QueueLane):
             last_duration_s=self._last_duration_s,
             queued=self.queued,
             dropped=self.dropped,
-            lag_s=self.lag_s() if self._since is None else clock.monotonic() - self._since,
+            lag_s=self.lag_s() if since is None else clock.monotonic() - since,
         )
 
     def forget_loop(self) -> None:
