@@ -1,0 +1,94 @@
+"""The cluster that a node is placed on: its nodes, placement groups, and fetches on other nodes."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from eventinit.ports.source import DownloadMode, DownloadResult, DownloadSettings
+
+Strategy = Literal["PACK", "SPREAD", "STRICT_PACK", "STRICT_SPREAD"]
+Bundle = dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class DownloadRequest:
+    """What another node is asked to fetch: a model from its mirrors, the files of a mode, and how."""
+
+    sources: tuple[str, ...]
+    mode: DownloadMode
+    settings: DownloadSettings = field(default_factory=DownloadSettings)
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterNode:
+    """A living node of the cluster.
+
+    Attributes:
+        node_id: The cluster's own id for it.
+        resources: All its resources, free or not, such as ``{"CPU": 8.0, "GPU": 1.0}``.
+        is_local: Whether this process runs on it.
+    """
+
+    node_id: str
+    resources: Mapping[str, float]
+    is_local: bool
+
+
+@dataclass(frozen=True, slots=True)
+class GroupPlacement:
+    """Where a placement group is: its bundles and, in the same order, the node of each (None while it waits)."""
+
+    bundles: tuple[Bundle, ...]
+    node_ids: tuple[str | None, ...]
+
+
+class Cluster(Protocol):
+    """The cluster that a node is placed on. Groups are opaque: what ``create_group`` returns, or a user's own."""
+
+    async def connect(self, address: str | None) -> bool:
+        """Connect to the cluster that ``address`` or the environment names; return False when neither names one."""
+        ...
+
+    async def ensure_running(self) -> None:
+        """Use the cluster this process is connected to; start an embedded one when there is none."""
+        ...
+
+    async def claim(self) -> None:
+        """Take over a cluster that a hook has started since ``connect``; what is started from now on is not ours."""
+        ...
+
+    async def disconnect(self) -> None:
+        """Give up what ``connect`` and ``ensure_running`` took; whatever ran before stays as it was."""
+        ...
+
+    def address(self) -> str | None:
+        """Return where other processes find the cluster, or None when none is running."""
+        ...
+
+    def can_grow(self) -> bool:
+        """Return whether nodes may still join, so that a group which does not fit now may fit later."""
+        ...
+
+    async def nodes(self) -> Sequence[ClusterNode]:
+        """List the living nodes."""
+        ...
+
+    async def create_group(self, bundles: Sequence[Bundle], strategy: Strategy, name: str) -> object:
+        """Ask for a placement group and return it at once; it may not be ready yet."""
+        ...
+
+    async def wait_until_ready(self, group: object) -> None:
+        """Return when every bundle of the group is reserved; wait for as long as that takes."""
+        ...
+
+    async def placement_of(self, group: object) -> GroupPlacement:
+        """Tell where a group is; raises ``PlacementError`` for what is no living placement group."""
+        ...
+
+    async def remove_group(self, group: object) -> None:
+        """Remove a group, ready or not; removing it twice is harmless."""
+        ...
+
+    async def fetch_on(self, node_id: str, request: DownloadRequest, runtime_env: Mapping[str, Any]) -> DownloadResult:
+        """Bring a model's files to another node; cancelling ends the fetch there."""
+        ...
