@@ -2,14 +2,13 @@
 
 import os
 import threading
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, TypeVar, final
 
 import anyio
 
-from eventinit.backends import ray_session
+from eventinit.backends import ray_groups, ray_session
 from eventinit.backends.ray_fetch import fetch_on_node
 from eventinit.backends.ray_session import RayShare, load_ray
 from eventinit.errors import PlacementError
@@ -114,12 +113,9 @@ class RayCluster:
             PlacementError: Ray refuses the bundles.
         """
 
-        def create() -> object:
-            with _refusals(f"the placement group {name!r}"):
-                return load_ray().util.placement_group([dict(b) for b in bundles], strategy=strategy, name=name)
-
         _require_ray()
-        return await run_in_thread(create, name="creation of a placement group", undo=_remove)
+        create = partial(ray_groups.create, bundles, strategy, name)
+        return await run_in_thread(create, name="creation of a placement group", undo=ray_groups.remove)
 
     async def wait_until_ready(self, group: object) -> None:
         """Return when every bundle of the group is reserved; wait for as long as that takes.
@@ -128,13 +124,7 @@ class RayCluster:
             PlacementError: The group was removed, or is no placement group.
         """
         await self.placement_of(group)
-        ray = load_ray()
-        try:
-            await _ready(group)
-        except ray.exceptions.TaskPlacementGroupRemoved as error:
-            raise _gone(group) from error
-        except ray.exceptions.RayError as error:
-            raise PlacementError(f"Ray was lost while the placement group was waited for: {error}") from error
+        await ray_groups.wait_until_ready(group)
 
     async def placement_of(self, group: object) -> GroupPlacement:
         """Tell where a group is, be it ours or a user's own.
@@ -142,11 +132,11 @@ class RayCluster:
         Raises:
             PlacementError: It is no placement group, or was removed.
         """
-        return await _ask(partial(_placement, group))
+        return await _ask(partial(ray_groups.locate, group))
 
     async def remove_group(self, group: object) -> None:
         """Remove a group, ready or not; removing it twice, or after Ray has ended, is harmless."""
-        await _clean_up("removal of a placement group", partial(_remove, group))
+        await _clean_up("removal of a placement group", partial(ray_groups.remove, group))
 
     async def fetch_on(self, node_id: str, request: DownloadRequest, runtime_env: Mapping[str, Any]) -> DownloadResult:
         """Bring a model's files to another node; cancelling ends the fetch there.
@@ -221,16 +211,6 @@ async def _ask(question: Callable[[], T]) -> T:
     return await anyio.to_thread.run_sync(question, abandon_on_cancel=True)
 
 
-@contextmanager
-def _refusals(subject: str) -> Generator[None]:
-    try:
-        yield
-    except Exception as error:
-        raise PlacementError(
-            f"Ray refused {subject}: {type(error).__name__}: {error}; correct placement_group_config"
-        ) from error
-
-
 def _living_nodes() -> tuple[ClusterNode, ...]:
     ray = load_ray()
     here = ray.get_runtime_context().get_node_id()
@@ -239,40 +219,3 @@ def _living_nodes() -> tuple[ClusterNode, ...]:
         for node in ray.nodes()
         if node["Alive"]
     )
-
-
-def _placement(group: object) -> GroupPlacement:
-    from ray.util.placement_group import PlacementGroup
-
-    if not isinstance(group, PlacementGroup):
-        raise PlacementError(
-            f"{group!r:.80} is a {type(group).__name__}, not a placement group;"
-            " set context.placement_group to what ray.util.placement_group() returns"
-        )
-    table: dict[str, Any] = load_ray().util.placement_group_table(group)
-    if not table or table["state"] == "REMOVED":
-        raise _gone(group)
-    # Ray gives the bundles in no fixed order, and an empty node id for one that waits.
-    indices = sorted(table["bundles"])
-    return GroupPlacement(
-        tuple(dict(table["bundles"][index]) for index in indices),
-        tuple(table["bundles_to_node_id"].get(index) or None for index in indices),
-    )
-
-
-def _gone(group: Any) -> PlacementError:
-    return PlacementError(
-        f"the placement group {group.id.hex()} is not in the cluster (any more);"
-        " it was removed, or belongs to another cluster: create it again and keep it until the node has ended"
-    )
-
-
-async def _ready(group: Any) -> None:
-    # Needs neither a thread nor a worker process, and fails the moment the group is removed.
-    await group.ready()
-
-
-def _remove(group: object) -> None:
-    if not ray_session.is_running():
-        return
-    load_ray().util.remove_placement_group(group)
