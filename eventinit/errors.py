@@ -30,7 +30,8 @@ EventInitError
 │   └── UnsafeKeyError (ValueError)                a key that would leave the model's folder
 ├── PlacementError (RuntimeError)                  Ray could not be reached or refused the group
 │   ├── InfeasibleGroupError (ValueError)          a group that the cluster can never hold
-│   └── GroupTooSmallError (ValueError)            a group with fewer bundles than the engine has workers
+│   ├── GroupTooSmallError (ValueError)            a group with fewer bundles than the engine has workers
+│   └── NodeLostError                              a node of the group that went away while the engine started
 ├── EngineError (RuntimeError)                     the engine did not start
 │   ├── EngineArgumentError (ValueError)           an argument that vLLM does not know or refuses
 │   └── EngineDiedError                            the engine ended by itself after it had started
@@ -40,7 +41,7 @@ Messages are built from data, and the data stay on the error as attributes. Ever
 the way from a Ray task to the caller.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Self
 
 from eventinit.suggestion import did_you_mean
@@ -387,6 +388,22 @@ class GroupTooSmallError(PlacementError, ValueError):
         super().__init__(
             f"the placement group has {bundles} bundle(s), the engine needs {workers} worker(s)"
             " (tensor_parallel_size x pipeline_parallel_size); supply a group with one bundle for each worker"
+        )
+
+
+class NodeLostError(PlacementError):
+    """Raised when bundles of the placement group lose their node while the engine starts in them.
+
+    Attributes:
+        lost: The node of each such bundle by the bundle's index; None where it had none any more.
+    """
+
+    def __init__(self, lost: Mapping[int, str | None]) -> None:
+        self.lost = dict(lost)
+        where = _list(f"bundle {index} (node {node_id or 'unknown'})" for index, node_id in self.lost.items())
+        super().__init__(
+            f"the placement group has lost {where} while the engine started in it;"
+            " `ray list nodes` shows which nodes are alive: start the node again"
         )
 
 

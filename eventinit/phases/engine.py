@@ -13,6 +13,7 @@ from eventinit.logs import log_event
 from eventinit.phases.arguments import check_argument_names, engine_arguments
 from eventinit.phases.bundles import asks_for_accelerators, worker_count
 from eventinit.phases.download import fetch_on_others
+from eventinit.phases.group_watch import while_group_lasts
 from eventinit.phases.placement import UNDO, nodes_of_group, reserve
 from eventinit.ports import ClusterNode, EngineRequest, GroupPlacement, RunningEngine
 from eventinit.start import PhaseRun, Start
@@ -29,10 +30,16 @@ async def start_engine(start: Start) -> RunningEngine:
         await check_argument_names(start)
         arguments = engine_arguments(start)
         on_cluster = await _fit_group(start, phase, arguments)
-        engine = await start.backends.engine.launch(_request(start, arguments, on_cluster=on_cluster))
-        grace_s = start.config.shutdown_timeout_s
-        start.undos.push("engine", partial(engine.stop, grace_s), deadline_s=grace_s + KILL_DEADLINE_S)
+        launch = partial(_launch, start, _request(start, arguments, on_cluster=on_cluster))
+        engine = await (while_group_lasts(start, launch) if on_cluster else launch())
     await start.tell(PostEngineInit, phase)
+    return engine
+
+
+async def _launch(start: Start, request: EngineRequest) -> RunningEngine:
+    engine = await start.backends.engine.launch(request)
+    grace_s = start.config.shutdown_timeout_s
+    start.undos.push("engine", partial(engine.stop, grace_s), deadline_s=grace_s + KILL_DEADLINE_S)
     return engine
 
 
