@@ -10,6 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from eventinit.author import current_author
+from tests.interruption import Interruption, Steps, Way
 from tests.properties.handlers_strategy import (
     EMITS,
     Emit,
@@ -19,7 +20,6 @@ from tests.properties.handlers_strategy import (
     handlers,
     make,
 )
-from tests.properties.interruption import Interruption, Way
 from tests.properties.model import modelled
 from tests.properties.profile import examples
 from tests.properties.stage import Stage
@@ -92,8 +92,10 @@ def test_an_emit_cancelled_at_any_await_leaves_the_bus_as_it_was(
     assume(len(alone.calls) <= MOST_CALLS)
     expected = [f"{label.removeprefix('0')} {name}" for label, name in alone.calls]
 
+    steps = Steps()
+
     async def main() -> None:
-        interruption = Interruption(way)
+        interruption = Interruption(way, steps)
         watched = Watched(handlers, interruption)
         async with watched.stage.bus:
             at = 0
@@ -116,4 +118,4 @@ def test_an_emit_cancelled_at_any_await_leaves_the_bus_as_it_was(
         assert watched.stage.wrong == []
         assert all(len(set(labels)) == len(labels) for labels in watched.seen.values())
 
-    anyio.run(main, backend=backend)
+    steps.run(main, backend)

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from eventinit import Event, EventBus, LLMConfig, Veto, initialize_node
 from eventinit.errors import EngineError, EventInitError, PlacementError, StoreUnavailableError
-from eventinit.events import CATALOGUE, EngineDied, PhaseFailed, PostEvent, StartEvent
+from eventinit.events import CATALOGUE, EngineDied, StartEvent
 from eventinit.testing import Fakes
+from tests.pairing import assert_paired
 from tests.properties.profile import examples
 
 Act = Literal["fail", "log", "veto", "false", "cancel the scope", "cancel the task", "pause"]
@@ -117,13 +118,6 @@ async def run_trial(mishaps: list[Mishap], broken: str, backend: str) -> Trial:
     return trials[0]
 
 
-def ended_phase(event: StartEvent) -> str | None:
-    """Return the phase that an event ends."""
-    if isinstance(event, PhaseFailed):
-        return event.failed_phase
-    return event.phase if isinstance(event, PostEvent) else None
-
-
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 @given(
     mishaps=st.lists(MISHAPS, max_size=5),
@@ -134,18 +128,6 @@ def test_each_phase_that_began_is_ended_by_one_event_and_nothing_is_left(
     backend: str, mishaps: list[Mishap], broken: str
 ) -> None:
     trial = anyio.run(run_trial, mishaps, broken, backend, backend=backend)
-    record = [f"{type(event).__name__}:{ended_phase(event) or event.phase}" for event in trial.fired]
-    for phase in ("initialization", "download", "placement_group", "engine_init", "shutdown"):
-        begun = [index for index, event in enumerate(trial.fired) if _begins(event) == phase]
-        ended = [index for index, event in enumerate(trial.fired) if ended_phase(event) == phase]
-        assert len(begun) == len(ended) <= 1, (phase, record)
-        assert begun <= ended, (phase, record)
-        if phase == "initialization" and ended:
-            later = [ended_phase(event) for event in trial.fired[ended[0] + 1 :]]
-            assert set(later) <= {None, "shutdown"}, record
+    assert_paired(trial.fired)
     assert trial.fakes.left_behind() == []
     assert not trial.bus.is_open
-
-
-def _begins(event: StartEvent) -> str | None:
-    return event.phase if type(event).__name__.startswith("Pre") else None

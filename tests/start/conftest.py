@@ -1,4 +1,7 @@
+import logging
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -47,3 +50,25 @@ def fail_on(bus: EventBus) -> Callable[[type[Event]], None]:
         bus.on(event_type, failing)
 
     return subscribe
+
+
+@pytest.fixture
+def complaints(caplog: pytest.LogCaptureFixture) -> Callable[[], set[str]]:
+    """What was logged that tells of a failure, or of a thread that was given up."""
+
+    def found() -> set[str]:
+        records = caplog.get_records("call")
+        return {
+            record.getMessage()
+            for record in records
+            if record.levelno >= logging.ERROR or "thread_abandoned" in record.getMessage()
+        }
+
+    return found
+
+
+@pytest.fixture
+def temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder for temporary files that nobody else uses."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return tmp_path
