@@ -7,7 +7,7 @@ import trio
 from trio.testing import MockClock
 
 from eventinit import EventBus, LLMConfig, initialize_node
-from eventinit.errors import EngineError, EventInitError, NodeLostError, PlacementError
+from eventinit.errors import EngineArgumentError, EngineError, EventInitError, NodeLostError, PlacementError
 from eventinit.events import PreEngineInit
 from eventinit.testing import Fakes
 
@@ -67,10 +67,10 @@ async def test_the_start_ends_within_seconds_though_the_engine_would_wait_for_ev
     assert "node-1" in str(error)
 
 
-async def test_an_engine_that_fails_because_of_it_is_the_cause(fakes: Fakes, config: LLMConfig) -> None:
-    """The engine's own error says nothing of the node."""
-    fakes.engine.seconds, fakes.engine.fails_with = 100.3, EngineError("look at the log")
-    error = await fail(fakes, config, fakes.cluster.resources.pop, after_s=100.2)
+async def test_an_engine_that_fails_before_the_loss_is_noticed_is_its_cause(fakes: Fakes, config: LLMConfig) -> None:
+    """The engine's own error says nothing of the node, whose loss the cluster notices only later."""
+    fakes.engine.seconds, fakes.engine.fails_with = 100, EngineError("look at the log")
+    error = await fail(fakes, config, fakes.cluster.resources.pop, after_s=115)
     assert isinstance(error, NodeLostError)
     assert error.__cause__ is fakes.engine.fails_with
 
@@ -78,6 +78,22 @@ async def test_an_engine_that_fails_because_of_it_is_the_cause(fakes: Fakes, con
 async def test_an_engine_that_fails_while_all_nodes_are_there_is_no_lost_node(fakes: Fakes, config: LLMConfig) -> None:
     fakes.engine.seconds, fakes.engine.fails_with = 100, EngineError("look at the log")
     assert await fail(fakes, config, lambda: None, after_s=50) is fakes.engine.fails_with
+
+
+@pytest.mark.parametrize(
+    ("node", "refusal"),
+    [("node-1", EngineArgumentError("no such value")), ("node-0", EngineError("look at the log"))],
+    ids=["its arguments", "on this node"],
+)
+async def test_a_failure_that_no_lost_node_explains_is_told_at_once(
+    node: str, refusal: EngineError, fakes: Fakes, config: LLMConfig
+) -> None:
+    """A GPU makes the workers run in the bundles also where all are on this node."""
+    fakes.cluster.resources, fakes.cluster.group_nodes = [{"CPU": 8.0, "GPU": 2.0}, {"CPU": 8.0}], [node]
+    fakes.engine.seconds, fakes.engine.fails_with = 0, refusal
+    began: list[float] = []
+    assert await fail(fakes, config, lambda: began.append(trio.current_time()), after_s=0) is refusal
+    assert trio.current_time() - began[0] < 1
 
 
 async def test_a_group_that_ray_moves_to_another_node_has_lost_the_one_it_had(fakes: Fakes, config: LLMConfig) -> None:
