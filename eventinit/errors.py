@@ -387,7 +387,7 @@ class GroupTooSmallError(PlacementError, ValueError):
         self.workers = workers
         super().__init__(
             f"the placement group has {bundles} bundle(s), the engine needs {workers} worker(s)"
-            " (tensor_parallel_size x pipeline_parallel_size); supply a group with one bundle for each worker"
+            " (its parallel sizes multiplied); supply a group with one bundle for each worker"
         )
 
 

@@ -1,6 +1,7 @@
 """Which bundles a start reserves, and whether the cluster can ever hold them."""
 
 from collections.abc import Mapping, Sequence
+from math import prod
 from typing import Any
 
 from eventinit.config import LLMConfig
@@ -9,15 +10,28 @@ from eventinit.ports import Bundle, ClusterNode, Strategy
 
 ACCELERATORS = frozenset({"GPU", "TPU", "NPU", "HPU", "neuron_cores"})
 """Ray's names of resources that are devices."""
+_SIZES_OF_A_REPLICA = ("tensor_parallel_size", "pipeline_parallel_size", "prefill_context_parallel_size")
 
 
 def worker_count(arguments: Mapping[str, Any]) -> int:
-    """Return how many workers an engine has: tensor parallel size times pipeline parallel size.
+    """Return how many workers an engine has: those of one replica of the model, for each replica that it runs.
 
     Raises:
-        EngineArgumentError: One of both is no positive whole number.
+        EngineArgumentError: A size is no positive whole number.
     """
-    return _size(arguments, "tensor_parallel_size") * _size(arguments, "pipeline_parallel_size")
+    return prod(_size(arguments, name) for name in _SIZES_OF_A_REPLICA) * replica_count(arguments)
+
+
+def replica_count(arguments: Mapping[str, Any]) -> int:
+    """Return how many data-parallel ranks an engine runs: one where it is itself a rank among other engines.
+
+    Raises:
+        EngineArgumentError: A size is no positive whole number.
+    """
+    if arguments.get("data_parallel_rank") is not None or arguments.get("data_parallel_external_lb"):
+        return 1
+    ranks = "data_parallel_size" if arguments.get("data_parallel_size_local") is None else "data_parallel_size_local"
+    return _size(arguments, ranks)
 
 
 def _size(arguments: Mapping[str, Any], name: str) -> int:

@@ -6,12 +6,12 @@ from functools import partial
 from typing import Any
 
 from eventinit.context import seal
-from eventinit.errors import GroupTooSmallError
+from eventinit.errors import EngineArgumentError, GroupTooSmallError
 from eventinit.events import PostEngineInit, PreEngineInit
 from eventinit.frozen import thaw
 from eventinit.logs import log_event
 from eventinit.phases.arguments import check_argument_names, engine_arguments
-from eventinit.phases.bundles import asks_for_accelerators, worker_count
+from eventinit.phases.bundles import asks_for_accelerators, replica_count, worker_count
 from eventinit.phases.download import fetch_on_others
 from eventinit.phases.group_watch import while_group_lasts
 from eventinit.phases.placement import UNDO, nodes_of_group, reserve
@@ -68,7 +68,27 @@ async def _fit_group(start: Start, phase: PhaseRun, arguments: dict[str, Any]) -
     on_cluster = _runs_on_cluster(placement, await start.cluster.nodes())
     if on_cluster and len(placement.bundles) < workers:
         raise GroupTooSmallError(len(placement.bundles), workers)
+    _refuse_replicas(arguments, on_cluster=on_cluster)
     return on_cluster
+
+
+def _refuse_replicas(arguments: dict[str, Any], *, on_cluster: bool) -> None:
+    """Refuse data parallelism that does not go with a group that is given, in which vLLM would wait for ever.
+
+    Its Ray executor puts every replica into the first bundles, and its Ray back end reserves groups of its own.
+    """
+    if arguments.get("data_parallel_backend") == "ray":
+        raise EngineArgumentError(
+            "data_parallel_backend='ray' makes vLLM reserve placement groups beside the one of this start;"
+            " leave it out, or veto PrePlacementGroup"
+        )
+    replicas = replica_count(arguments)
+    executor = arguments.get("distributed_executor_backend") or ("ray" if on_cluster else "mp")
+    if replicas > 1 and executor == "ray":
+        raise EngineArgumentError(
+            f"vLLM's ray executor cannot run {replicas} data-parallel replicas in one placement group; start a node for"
+            " each replica, or set distributed_executor_backend='mp' and keep the group on this node"
+        )
 
 
 def _is_ours_to_replace(start: Start) -> bool:
