@@ -30,14 +30,14 @@ class ConfiguredSubscribers:
     handlers: tuple[object, ...]
     raise_error_on_callback: bool
 
-    def attach(self, bus: EventBus, where: Callable[[Event], bool]) -> Iterator[Attachment]:
-        """Subscribe everything on a bus, for the events that ``where`` accepts."""
+    def attach(self, bus: EventBus, where: Callable[[Event], bool] | None = None) -> Iterator[Attachment]:
+        """Subscribe everything on a bus, the callback first; ``where`` says which events count."""
         if self.callback is not None:
             yield self._attach_callback(self.callback, bus, where)
         for handler in self.handlers:
             yield bus.attach(handler, where=where)
 
-    def _attach_callback(self, callback: object, bus: EventBus, where: Callable[[Event], bool]) -> Attachment:
+    def _attach_callback(self, callback: object, bus: EventBus, where: Callable[[Event], bool] | None) -> Attachment:
         hooks = hooks_of(callback)
         if not hooks.handlers:
             log_event(logging.WARNING, "callback_has_no_hooks", callback=type(callback).__qualname__)

@@ -175,12 +175,14 @@ def set_by_system(context: NodeInitializationContext, name: str, value: object) 
     current_author.reset(token)
 
 
-def read_only(context: NodeInitializationContext) -> NodeInitializationContext:
-    """Return a copy of a context as it is now, in which nothing can be changed."""
+_FOR_OBSERVERS = ("observers get a read-only copy", "use a handler (bus.on) to change the context")
+
+
+def read_only(context: NodeInitializationContext, why: tuple[str, str] = _FOR_OBSERVERS) -> NodeInitializationContext:
+    """Return a copy of a context as it is now, which cannot be changed; ``why`` is the reason, and what to do."""
     copy = NodeInitializationContext.__new__(NodeInitializationContext)
-    reason = ("observers get a read-only copy", "use a handler (bus.on) to change the context")
     original = context._journal
-    sealed: dict[str, tuple[str, str]] = dict.fromkeys(context._values, reason)
+    sealed: dict[str, tuple[str, str]] = dict.fromkeys(context._values, why)
     journal = Journal(list(original.changes), sealed, LastWriters(original.writers.overrides))
     copy._fill(context._values, journal)
     return copy

@@ -31,7 +31,8 @@ EventInitError
 ├── PlacementError (RuntimeError)                  Ray could not be reached or refused the group
 │   ├── InfeasibleGroupError (ValueError)          a group that the cluster can never hold
 │   ├── GroupTooSmallError (ValueError)            a group with fewer bundles than the engine has workers
-│   └── NodeLostError                              a node of the group that went away while the engine started
+│   ├── NodeLostError                              a node of the group that went away while the engine started
+│   └── NodeFetchError                             a node that is gone, or cannot fetch the model
 ├── EngineError (RuntimeError)                     the engine did not start
 │   ├── EngineArgumentError (ValueError)           an argument that vLLM does not know or refuses
 │   └── EngineDiedError                            the engine ended by itself after it had started
@@ -169,13 +170,18 @@ class HandlerError(EventInitError, RuntimeError):
         handler: The handler's name.
         event: The name of the event's class.
         phase: The phase the event belongs to, or None.
+        node_id: The cluster's id of the node on which it ran, or None for the one of the service.
     """
 
-    def __init__(self, handler: str, event: str, phase: str | None, cause: BaseException) -> None:
+    def __init__(
+        self, handler: str, event: str, phase: str | None, cause: BaseException, node_id: str | None = None
+    ) -> None:
         self.handler = handler
         self.event = event
         self.phase = phase
+        self.node_id = node_id
         where = f"{event} (phase {phase})" if phase else event
+        where += f" on node {node_id}" if node_id else ""
         super().__init__(f"{handler} failed on {where}: {type(cause).__name__}: {cause}")
         self.__cause__ = cause
 
@@ -405,6 +411,14 @@ class NodeLostError(PlacementError):
             f"the placement group has lost {where} while the engine started in it;"
             " `ray list nodes` shows which nodes are alive: start the node again"
         )
+
+
+class NodeFetchError(PlacementError):
+    """Raised when a node of the cluster, ``node_id``, is gone or cannot fetch the model."""
+
+    def __init__(self, node_id: str, problem: str) -> None:
+        self.node_id = node_id
+        super().__init__(f"node {node_id}: {problem}")
 
 
 class EngineError(EventInitError, RuntimeError):

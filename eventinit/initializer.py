@@ -9,6 +9,7 @@ from typing import final
 
 from anyio import CancelScope
 
+from eventinit.attachment import Attachment
 from eventinit.backends import real_backends
 from eventinit.background import BackgroundTasks
 from eventinit.bus import EventBus
@@ -28,6 +29,7 @@ from eventinit.events import (
 )
 from eventinit.joining import Awaited, in_child_task, together
 from eventinit.logs import log_event
+from eventinit.luggage import handling_on_nodes
 from eventinit.node import Node
 from eventinit.own_thread import OwnThread
 from eventinit.phases.arguments import check_argument_names
@@ -118,8 +120,11 @@ class NodeInitializer:
         subscribers = await run_in_thread(load, name="load subscribers", patience_s=GRACE_S, thread=thread)
         await self._bus.open()
         self._house.push("event bus", self._bus.aclose, deadline_s=HOUSE_DEADLINE_S)
+        attached: list[Attachment] = []
         for attachment in subscribers.attach(self._bus, self._is_mine):
             self._house.push("subscribers", attachment.detach, deadline_s=HOUSE_DEADLINE_S)
+            attached.append(attachment)
+        self._start.on_nodes = handling_on_nodes(self._start.config, attached)
 
     def _is_mine(self, event: Event) -> bool:
         """Return whether an event is no other node's."""

@@ -73,6 +73,8 @@ class Start:
     context: NodeInitializationContext
     undos: UndoList = field(default_factory=UndoList)
     timeline: Timeline = field(default_factory=Timeline)
+    on_nodes: LLMConfig | None = None
+    """The configuration with only those subscribers that are built on other nodes as well; None without any."""
     id: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
 
     async def ask(self, event_type: type[LifecycleEvent]) -> Outcome:

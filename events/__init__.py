@@ -7,6 +7,7 @@ from eventinit.event import Event, ObserverSetAside, VetoableEvent
 from eventinit.events.catalogue import CATALOGUE, HOOKS
 from eventinit.events.failure import EngineDied, PhaseFailed
 from eventinit.events.lifecycle import (
+    ContextEvent,
     LifecycleEvent,
     PhaseOutcome,
     PostDownload,
@@ -20,6 +21,7 @@ from eventinit.events.lifecycle import (
     PrePlacementGroup,
     StartEvent,
 )
+from eventinit.events.node_download import NodeDownloadEvent, PostNodeDownload, PreNodeDownload
 from eventinit.events.progress import DownloadProgress
 from eventinit.events.shutdown import PostShutdown, PreShutdown
 from eventinit.events.wire import from_json, to_json
@@ -27,10 +29,12 @@ from eventinit.events.wire import from_json, to_json
 __all__ = [
     "CATALOGUE",
     "HOOKS",
+    "ContextEvent",
     "DownloadProgress",
     "EngineDied",
     "Event",
     "LifecycleEvent",
+    "NodeDownloadEvent",
     "ObserverSetAside",
     "PhaseFailed",
     "PhaseOutcome",
@@ -38,11 +42,13 @@ __all__ = [
     "PostEngineInit",
     "PostEvent",
     "PostInitialization",
+    "PostNodeDownload",
     "PostPlacementGroup",
     "PostShutdown",
     "PreDownload",
     "PreEngineInit",
     "PreInitialization",
+    "PreNodeDownload",
     "PrePlacementGroup",
     "PreShutdown",
     "StartEvent",

@@ -1,4 +1,4 @@
-"""All events of a start in the order in which they fire, and the hook of a callback class for each of eight."""
+"""All events of a start in the order in which they fire, and the hook of a callback class for each of ten."""
 
 from eventinit.events.failure import EngineDied, PhaseFailed
 from eventinit.events.lifecycle import (
@@ -12,13 +12,16 @@ from eventinit.events.lifecycle import (
     PrePlacementGroup,
     StartEvent,
 )
+from eventinit.events.node_download import PostNodeDownload, PreNodeDownload
 from eventinit.events.progress import DownloadProgress
 from eventinit.events.shutdown import PostShutdown, PreShutdown
 
 CATALOGUE: tuple[type[StartEvent], ...] = (
     PreInitialization,
     PreDownload,
+    PreNodeDownload,
     DownloadProgress,
+    PostNodeDownload,
     PostDownload,
     PrePlacementGroup,
     PostPlacementGroup,

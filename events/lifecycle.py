@@ -1,4 +1,4 @@
-"""The pre and post events of the four phases, one pair for two of the eight hooks each."""
+"""The pre and post events of the four phases, one pair for two of the hooks each."""
 
 from typing import Annotated, Any, ClassVar, Literal, NoReturn, Self, cast
 
@@ -49,8 +49,8 @@ class _Detached:
 _DETACHED = cast("NodeInitializationContext", _Detached())
 
 
-class LifecycleEvent(StartEvent):
-    """A step of a node's start or end, with the context that its handlers share.
+class ContextEvent(StartEvent):
+    """An event with the context of its start.
 
     Attributes:
         context: What the handlers of the start share; observers see a read-only copy, and JSON leaves it out.
@@ -71,6 +71,10 @@ class LifecycleEvent(StartEvent):
     def hook_argument(self) -> NodeInitializationContext:
         """Return the context, which is what hooks are called with."""
         return self.context
+
+
+class LifecycleEvent(ContextEvent):
+    """A step of a node's start or end, whose handlers may change the context as far as it is open."""
 
 
 class PhaseOutcome(BaseModel):

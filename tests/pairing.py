@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from eventinit.events import PhaseFailed, PostEvent, StartEvent
+from eventinit.events import LifecycleEvent, PhaseFailed, PostEvent, StartEvent
 
 PHASES = ("initialization", "download", "placement_group", "engine_init", "shutdown")
 
@@ -20,7 +20,8 @@ def assert_paired(fired: Sequence[StartEvent]) -> None:
 
 
 def _begun(event: StartEvent) -> str | None:
-    return event.phase if type(event).__name__.startswith("Pre") else None
+    begins = isinstance(event, LifecycleEvent) and type(event).__name__.startswith("Pre")
+    return event.phase if begins else None
 
 
 def _ended(event: StartEvent) -> str | None:

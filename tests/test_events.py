@@ -12,14 +12,17 @@ from eventinit import Event, LLMConfig, NodeInitializationContext, VetoableEvent
 from eventinit.errors import ConfigError, DetachedContextError, EventInitError
 from eventinit.events import (
     CATALOGUE,
+    ContextEvent,
     DownloadProgress,
     EngineDied,
     LifecycleEvent,
     PhaseFailed,
     PhaseOutcome,
     PostEvent,
+    PostNodeDownload,
     PreDownload,
     PreInitialization,
+    PreNodeDownload,
     PrePlacementGroup,
     StartEvent,
     from_json,
@@ -35,7 +38,10 @@ HOOKS = {
     "on_pre_engine_init",
     "on_post_engine_init",
     "on_post_initialization",
+    "on_pre_node_download",
+    "on_post_node_download",
 }
+ON_A_NODE: dict[str, Any] = {"node_id": "n1", "mode": "TOKENIZER_ONLY", "is_local": False}
 SPECIAL: dict[type[StartEvent], dict[str, Any]] = {
     DownloadProgress: {
         "node_id": "n1",
@@ -44,6 +50,16 @@ SPECIAL: dict[type[StartEvent], dict[str, Any]] = {
         "files_done": 0,
         "files_total": 1,
         "bytes_per_second": 0.1,
+    },
+    PreNodeDownload: ON_A_NODE,
+    PostNodeDownload: {
+        **ON_A_NODE,
+        "path": Path("/models/m"),
+        "source": "s3://models/m",
+        "files": 3,
+        "bytes_total": 9,
+        "bytes_fetched": 4,
+        "seconds": 0.5,
     },
     PhaseFailed: {"failed_phase": "download", "error": "KeyError", "message": "“x”\n", "cancelled": True},
     EngineDied: {"reason": "killed by signal 9"},
@@ -56,12 +72,12 @@ def example(kind: type[StartEvent]) -> StartEvent:
     fields: dict[str, Any] = {"start_id": "abc", **SPECIAL.get(kind, {})}
     if issubclass(kind, PostEvent):
         fields["outcome"] = PhaseOutcome(status="vetoed", reasons=("me: no",), seconds=1.5)
-    if issubclass(kind, LifecycleEvent):
+    if issubclass(kind, ContextEvent):
         fields["context"] = NodeInitializationContext(LLMConfig(model_id="m", callback_kwargs={"token": SECRET}))
     return kind(**fields)
 
 
-def test_the_catalogue_has_the_eight_hooks_and_every_event_once() -> None:
+def test_the_catalogue_has_the_ten_hooks_and_every_event_once() -> None:
     hooks = [kind.hook for kind in CATALOGUE if kind.hook]
     assert sorted(hooks) == sorted(HOOKS)
     assert len(set(CATALOGUE)) == len(CATALOGUE)
@@ -86,10 +102,10 @@ def test_every_event_survives_json_without_its_context(kind: type[StartEvent]) -
     assert again.model_dump()["start_id"] == "abc"
 
 
-@pytest.mark.parametrize("kind", [kind for kind in CATALOGUE if issubclass(kind, LifecycleEvent)])
+@pytest.mark.parametrize("kind", [kind for kind in CATALOGUE if issubclass(kind, ContextEvent)])
 def test_the_context_of_a_rebuilt_event_says_why_it_is_not_there(kind: type[StartEvent]) -> None:
     again = from_json(to_json(example(kind)))
-    assert isinstance(again, LifecycleEvent)
+    assert isinstance(again, ContextEvent)
     with pytest.raises(DetachedContextError, match=r"custom_data.*JSON.*subscribe") as caught:
         _ = again.context.custom_data
     assert isinstance(caught.value, (EventInitError, AttributeError))

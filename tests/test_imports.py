@@ -22,6 +22,7 @@ LEAVES = frozenset(
         "frozen",
         "home_loop",
         "joining",
+        "latest",
         "logs",
         "own_thread",
         "ports",
@@ -56,8 +57,9 @@ BUS = LEAVES | {
 }
 CONTEXT = CONFIG | {"context", "journal", "writers"}
 EVENTS = CONTEXT | {"events"}
-PHASES = EVENTS | BUS | {"phases", "start"}
-INITIALIZER = PHASES | {"backends", "callback", "initializer", "node"}
+NODES = EVENTS | BUS | {"callback", "luggage", "node_download"}
+PHASES = NODES | {"phases", "start"}
+INITIALIZER = PHASES | {"backends", "initializer", "node"}
 CLI = INITIALIZER | {"cli", "downloads", "preload", "testing", "public surface"}
 
 ALLOWED: dict[str, frozenset[str]] = {
@@ -66,7 +68,9 @@ ALLOWED: dict[str, frozenset[str]] = {
     **dict.fromkeys(BUS - LEAVES, BUS),
     **dict.fromkeys(CONTEXT - CONFIG, CONTEXT),
     "events": EVENTS,
-    "start": PHASES - {"phases"},
+    "luggage": EVENTS | BUS,
+    "node_download": NODES,
+    "start": EVENTS | BUS,
     "phases": PHASES,
     "downloads": LEAVES | {"downloads"},
     "backends": LEAVES | {"backends", "downloads"},

@@ -9,10 +9,10 @@ from typing import Any, Final, TypeVar, final
 import anyio
 
 from eventinit.backends import ray_groups, ray_session
-from eventinit.backends.ray_fetch import fetch_on_node
+from eventinit.backends.ray_fetch import fetch_on_node, warm_node
 from eventinit.backends.ray_session import RayShare, load_ray
 from eventinit.errors import PlacementError
-from eventinit.ports import Bundle, ClusterNode, DownloadRequest, DownloadResult, GroupPlacement, Strategy
+from eventinit.ports import Bundle, ClusterNode, DownloadResult, GroupPlacement, NodeFetch, Report, Strategy
 from eventinit.threads import run_in_thread
 
 T = TypeVar("T")
@@ -138,15 +138,26 @@ class RayCluster:
         """Remove a group, ready or not; removing it twice, or after Ray has ended, is harmless."""
         await _clean_up("removal of a placement group", partial(ray_groups.remove, group))
 
-    async def fetch_on(self, node_id: str, request: DownloadRequest, runtime_env: Mapping[str, Any]) -> DownloadResult:
-        """Bring a model's files to another node; cancelling ends the fetch there.
+    async def warm(self, node_id: str, runtime_env: Mapping[str, Any]) -> None:
+        """Bring up on another node the process that a later ``fetch_on`` with the same environment runs in.
+
+        Raises:
+            NodeFetchError: The node is gone, or cannot run eventinit.
+        """
+        _require_ray()
+        await warm_node(node_id, runtime_env)
+
+    async def fetch_on(
+        self, node_id: str, fetch: NodeFetch, runtime_env: Mapping[str, Any], report: Report
+    ) -> DownloadResult:
+        """Run a fetch on another node and pass its reports on; a cancelled one has ended there first.
 
         Raises:
             DownloadError: The files cannot be had there; the class says why.
-            PlacementError: The node is gone, or cannot run eventinit.
+            NodeFetchError: The node is gone, or cannot run eventinit.
         """
         _require_ray()
-        return await fetch_on_node(node_id, request, runtime_env)
+        return await fetch_on_node(node_id, fetch, runtime_env, report)
 
     async def _take(self, address: str | None) -> None:
         given_up = threading.Event()

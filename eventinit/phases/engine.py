@@ -12,8 +12,8 @@ from eventinit.frozen import thaw
 from eventinit.logs import log_event
 from eventinit.phases.arguments import check_argument_names, engine_arguments
 from eventinit.phases.bundles import asks_for_accelerators, replica_count, worker_count
-from eventinit.phases.download import fetch_on_others
 from eventinit.phases.group_watch import while_group_lasts
+from eventinit.phases.node_downloads import fetch_on_others
 from eventinit.phases.placement import UNDO, nodes_of_group, reserve
 from eventinit.ports import ClusterNode, EngineRequest, GroupPlacement, RunningEngine
 from eventinit.start import PhaseRun, Start

@@ -5,16 +5,18 @@ Each port has one real implementation per kind (``eventinit.downloads``, ``event
 """
 
 from eventinit.ports.backends import Backends
-from eventinit.ports.cluster import Bundle, Cluster, ClusterNode, DownloadRequest, GroupPlacement, Strategy
+from eventinit.ports.cluster import Bundle, Cluster, ClusterNode, GroupPlacement, NodeFetch, Strategy
 from eventinit.ports.engine import EngineBackend, EngineRequest, RunningEngine
 from eventinit.ports.source import (
     DOWNLOAD_MODES,
     DownloadMode,
+    DownloadRequest,
     DownloadResult,
     DownloadSettings,
     FetchProgress,
     ModelSource,
     OpenSource,
+    Report,
     union,
 )
 
@@ -33,7 +35,9 @@ __all__ = [
     "FetchProgress",
     "GroupPlacement",
     "ModelSource",
+    "NodeFetch",
     "OpenSource",
+    "Report",
     "RunningEngine",
     "Strategy",
     "union",

@@ -1,22 +1,13 @@
 """The cluster that a node is placed on: its nodes, placement groups, and fetches on other nodes."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from eventinit.ports.source import DownloadMode, DownloadResult, DownloadSettings
+from eventinit.ports.source import DownloadRequest, DownloadResult, OpenSource, Report
 
 Strategy = Literal["PACK", "SPREAD", "STRICT_PACK", "STRICT_SPREAD"]
 Bundle = dict[str, float]
-
-
-@dataclass(frozen=True, slots=True)
-class DownloadRequest:
-    """What another node is asked to fetch: a model from its mirrors, the files of a mode, and how."""
-
-    sources: tuple[str, ...]
-    mode: DownloadMode
-    settings: DownloadSettings = field(default_factory=DownloadSettings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +31,19 @@ class GroupPlacement:
 
     bundles: tuple[Bundle, ...]
     node_ids: tuple[str | None, ...]
+
+
+class NodeFetch(Protocol):
+    """A fetch as another node does it; it can be pickled."""
+
+    @property
+    def request(self) -> DownloadRequest:
+        """What is fetched."""
+        ...
+
+    async def run(self, open_source: OpenSource, report: Report) -> DownloadResult:
+        """Fetch on the node where this is called."""
+        ...
 
 
 class Cluster(Protocol):
@@ -89,6 +93,12 @@ class Cluster(Protocol):
         """Remove a group, ready or not; removing it twice is harmless."""
         ...
 
-    async def fetch_on(self, node_id: str, request: DownloadRequest, runtime_env: Mapping[str, Any]) -> DownloadResult:
-        """Bring a model's files to another node; cancelling ends the fetch there."""
+    async def warm(self, node_id: str, runtime_env: Mapping[str, Any]) -> None:
+        """Bring up on another node what a later ``fetch_on`` with the same environment needs; cancelling ends that."""
+        ...
+
+    async def fetch_on(
+        self, node_id: str, fetch: NodeFetch, runtime_env: Mapping[str, Any], report: Report
+    ) -> DownloadResult:
+        """Run a fetch on another node and pass its reports on; cancelling ends it there and waits for that."""
         ...

@@ -1,7 +1,7 @@
 """Where models come from: what is fetched, how, and what a fetch tells."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -29,6 +29,9 @@ class FetchProgress:
     bytes_total: int
     files_done: int
     files_total: int
+
+
+Report = Callable[[FetchProgress], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +81,19 @@ class DownloadSettings:
     exclude: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class DownloadRequest:
+    """What is to be fetched: a model from its mirrors, the files of a mode, and how."""
+
+    sources: tuple[str, ...]
+    mode: DownloadMode
+    settings: DownloadSettings = field(default_factory=DownloadSettings)
+
+
 class ModelSource(Protocol):
     """Where one model's files come from."""
 
-    async def fetch(self, mode: DownloadMode, report: Callable[[FetchProgress], None]) -> DownloadResult:
+    async def fetch(self, mode: DownloadMode, report: Report) -> DownloadResult:
         """Bring the files of the mode to this machine and return where they are.
 
         A file appears under its final name only when it is complete. ``report`` is called on the event loop.

@@ -12,10 +12,11 @@ from eventinit.ports import (
     Bundle,
     ClusterNode,
     DownloadMode,
-    DownloadRequest,
     DownloadResult,
-    FetchProgress,
+    DownloadSettings,
     GroupPlacement,
+    NodeFetch,
+    Report,
     Strategy,
 )
 from eventinit.testing.source import FakeSource
@@ -47,6 +48,7 @@ class FakeCluster:
 
     Attributes:
         source: What other nodes fetch from.
+        sources: What single nodes fetch from instead, by their ids, such as one that fails.
         resources: The resources of each node; the first is this one.
         ready_after_s: How long a group takes to become ready; None is forever.
         autoscales: Whether nodes may still join.
@@ -55,9 +57,12 @@ class FakeCluster:
         groups: Every group that was made.
         running: Whether the cluster is up.
         fetched_on: The node and mode of each fetch on another node.
+        stopped_on: The node and mode of each that failed or was cancelled.
+        warmed: The nodes that were warmed.
     """
 
     source: FakeSource = field(default_factory=FakeSource)
+    sources: dict[str, FakeSource] = field(default_factory=dict[str, FakeSource])
     resources: list[dict[str, float]] = field(default_factory=lambda: [{"CPU": 8.0}])
     ready_after_s: float | None = 0.0
     autoscales: bool = False
@@ -66,6 +71,8 @@ class FakeCluster:
     groups: list[FakeGroup] = field(default_factory=list[FakeGroup])
     running: bool = False
     fetched_on: list[tuple[str, DownloadMode]] = field(default_factory=list[tuple[str, DownloadMode]])
+    stopped_on: list[tuple[str, DownloadMode]] = field(default_factory=list[tuple[str, DownloadMode]])
+    warmed: list[str] = field(default_factory=list[str])
 
     async def connect(self, address: str | None) -> bool:
         """Connect when an address is given."""
@@ -136,12 +143,23 @@ class FakeCluster:
         if isinstance(group, FakeGroup):
             group.removed = True
 
-    async def fetch_on(self, node_id: str, request: DownloadRequest, runtime_env: Mapping[str, Any]) -> DownloadResult:
-        """Fetch from ``source`` and note for which node."""
+    async def warm(self, node_id: str, runtime_env: Mapping[str, Any]) -> None:
+        """Note the node."""
+        await checkpoint()
+        self.warmed.append(node_id)
 
-        def ignore(_progress: FetchProgress) -> None:
-            return
+    async def fetch_on(
+        self, node_id: str, fetch: NodeFetch, runtime_env: Mapping[str, Any], report: Report
+    ) -> DownloadResult:
+        """Run the fetch in this process, from the node's source, and note how it ended."""
 
-        result = await self.source.fetch(request.mode, ignore)
-        self.fetched_on.append((node_id, request.mode))
-        return result
+        def open_source(model_source: str, *mirrors: str, settings: DownloadSettings) -> FakeSource:  # noqa: ARG001
+            return self.sources.get(node_id, self.source)
+
+        ended = self.stopped_on
+        try:
+            result = await fetch.run(open_source, report)
+            ended = self.fetched_on
+            return result
+        finally:
+            ended.append((node_id, fetch.request.mode))

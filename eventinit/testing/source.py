@@ -1,12 +1,11 @@
 """A model that exists only in memory."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from anyio import sleep
 
-from eventinit.ports import DownloadMode, DownloadResult, FetchProgress
+from eventinit.ports import DownloadMode, DownloadResult, FetchProgress, Report
 
 
 @dataclass(slots=True)
@@ -17,6 +16,7 @@ class FakeSource:
         files: How many files the model has, of ``file_bytes`` each.
         seconds: How long the fetch takes, in seconds.
         fails_with: Raised when half of the files are there.
+        path: The model's folder.
         fetched: The mode of each fetch that succeeded.
     """
 
@@ -24,9 +24,10 @@ class FakeSource:
     file_bytes: int = 1_000_000
     seconds: float = 0.0
     fails_with: Exception | None = None
+    path: Path = Path("/nowhere/fake-model")
     fetched: list[DownloadMode] = field(default_factory=list[DownloadMode])
 
-    async def fetch(self, mode: DownloadMode, report: Callable[[FetchProgress], None]) -> DownloadResult:
+    async def fetch(self, mode: DownloadMode, report: Report) -> DownloadResult:
         """Pretend to fetch, file by file; raises ``fails_with``, if that is set, half-way."""
         total = self.files * self.file_bytes
         for done in range(self.files):
@@ -36,5 +37,4 @@ class FakeSource:
                 raise self.fails_with
         report(FetchProgress(total, total, self.files, self.files))
         self.fetched.append(mode)
-        path = Path("/nowhere/fake-model")
-        return DownloadResult(path, "fake", mode, self.files, total, total, self.seconds)
+        return DownloadResult(self.path, "fake", mode, self.files, total, total, self.seconds)

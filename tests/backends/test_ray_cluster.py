@@ -1,13 +1,11 @@
-"""The real Ray: embedded, found in the process, adopted, and a cluster of two nodes."""
+"""The real Ray: embedded, found in the process and adopted."""
 
 import asyncio
-import contextlib
 import os
 import signal
 import socket
 import threading
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -15,34 +13,15 @@ import pytest
 import pytest_asyncio
 
 from eventinit.backends.ray_cluster import RayCluster
-from eventinit.errors import ModelNotFoundError, PlacementError
-from eventinit.ports import DownloadRequest
+from eventinit.errors import PlacementError
 from tests.real_ray import no_ray_left, ray, ray_processes, states_in_ray
 
 pytestmark = [pytest.mark.real, pytest.mark.asyncio]
 
 
-NO_EVENTINIT = """
-import sys
-
-class Finder:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] == "eventinit":
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-
-sys.meta_path.insert(0, Finder())
-"""
-
-
 def start_ray() -> None:
     """Start Ray as a program or a hook does, in the main thread."""
     ray().init(address="local", include_dashboard=False, configure_logging=False, log_to_driver=False)
-
-
-def process_with_port(port: int) -> psutil.Process:
-    """The process at the other end of a connection."""
-    [pid] = {c.pid for c in psutil.net_connections("tcp") if c.laddr and c.laddr.port == port and c.pid}
-    return psutil.Process(pid)
 
 
 async def longest_lag(lags: list[float]) -> None:
@@ -52,10 +31,6 @@ async def longest_lag(lags: list[float]) -> None:
         asked = loop.time()
         await asyncio.sleep(0.01)
         lags.append(loop.time() - asked - 0.01)
-
-
-def _request(source: str) -> DownloadRequest:
-    return DownloadRequest((source,), "MODEL_AND_TOKENIZER")
 
 
 @pytest.fixture(autouse=True)
@@ -71,19 +46,6 @@ async def embedded() -> AsyncIterator[RayCluster]:
     await cluster.ensure_running()
     yield cluster
     await cluster.disconnect()
-
-
-@pytest.fixture
-def two_nodes() -> Iterator[str]:
-    """The address of a Ray of two nodes; only the second has the resource ``other``."""
-    from ray.cluster_utils import Cluster
-
-    cluster: Any = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-    try:
-        cluster.add_node(num_cpus=1, resources={"other": 1})
-        yield cluster.address
-    finally:
-        cluster.shutdown()
 
 
 async def test_a_group_is_reserved_located_and_removed_while_the_loop_stays_responsive() -> None:
@@ -297,81 +259,3 @@ async def test_without_a_ray_the_questions_say_so_and_start_none() -> None:
         with pytest.raises(PlacementError, match="no Ray runs"):
             await question
     await cluster.remove_group("group")
-
-
-async def test_a_model_is_fetched_on_another_node(
-    two_nodes: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Two nodes on one machine: the fetch runs on the second, and its errors come back as they were raised."""
-    (tmp_path / "config.json").write_text("{}")
-    monkeypatch.setenv("RAY_ADDRESS", two_nodes)
-    cluster = RayCluster()
-    try:
-        assert await cluster.connect(None)
-        assert cluster.can_grow()
-        assert cluster.address() == two_nodes
-        nodes = await cluster.nodes()
-        assert sorted((node.is_local, "other" in node.resources) for node in nodes) == [(False, True), (True, False)]
-        [other] = [node.node_id for node in nodes if not node.is_local]
-
-        result = await cluster.fetch_on(other, _request(str(tmp_path)), {})
-        assert result.path == tmp_path
-        with pytest.raises(ModelNotFoundError):
-            await cluster.fetch_on(other, _request(str(tmp_path / "missing")), {})
-        with pytest.raises(PlacementError, match="ray list nodes"):
-            await cluster.fetch_on("e" * 56, _request(str(tmp_path)), {})
-    finally:
-        await cluster.disconnect()
-
-
-async def test_a_cancelled_fetch_ends_on_the_other_node(two_nodes: str) -> None:
-    """The store is a server that never answers: it sees the fetch come, and its process ends when it is cancelled."""
-    connected = asyncio.Event()
-    ports: list[int] = []
-
-    async def never_answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        ports.append(writer.get_extra_info("peername")[1])
-        connected.set()
-        with contextlib.suppress(ConnectionError):
-            while await reader.read(1000):
-                pass
-        writer.close()
-
-    server = await asyncio.start_server(never_answer, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    store = {
-        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_REGION": "us-east-1",
-        "AWS_ALLOW_HTTP": "true",
-    }
-    cluster = RayCluster()
-    try:
-        await cluster.connect(two_nodes)
-        [other] = [node.node_id for node in await cluster.nodes() if not node.is_local]
-        fetch = asyncio.create_task(cluster.fetch_on(other, _request("s3://bucket/model"), {"env_vars": store}))
-        await asyncio.wait_for(connected.wait(), 60)
-        fetching = await asyncio.to_thread(process_with_port, ports[0])
-        fetch.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await fetch
-        _, alive = await asyncio.to_thread(psutil.wait_procs, [fetching], 20)
-        assert not alive
-    finally:
-        await cluster.disconnect()
-        server.close()
-
-
-async def test_a_node_without_eventinit_is_told_how_to_get_it(two_nodes: str, tmp_path: Path) -> None:
-    """The Python of the other node is made to find no eventinit."""
-    (tmp_path / "sitecustomize.py").write_text(NO_EVENTINIT)
-    cluster = RayCluster()
-    try:
-        await cluster.connect(two_nodes)
-        [other] = [node.node_id for node in await cluster.nodes() if not node.is_local]
-        environment = {"env_vars": {"PYTHONPATH": str(tmp_path)}}
-        with pytest.raises(PlacementError, match=r"eventinit is not installed there.*runtime_env"):
-            await cluster.fetch_on(other, _request(str(tmp_path)), environment)
-    finally:
-        await cluster.disconnect()

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from eventinit import Event, EventBus, LLMConfig
-from eventinit.events import DownloadProgress, StartEvent
+from eventinit.events import DownloadProgress, NodeDownloadEvent, StartEvent
 from eventinit.testing import Fakes
 
 
@@ -27,11 +27,11 @@ def config() -> LLMConfig:
 
 @pytest.fixture
 def names(bus: EventBus) -> list[str]:
-    """The events of the bus as they are emitted, without those of progress; failures are named with their phase."""
+    """The events of the bus as they are emitted, without those of single nodes; failures are named with their phase."""
     seen: list[str] = []
 
     def note(event: StartEvent) -> None:
-        if not isinstance(event, DownloadProgress):
+        if not isinstance(event, (DownloadProgress, NodeDownloadEvent)):
             failed = getattr(event, "failed_phase", None)
             seen.append(f"{type(event).__name__}:{failed}" if failed else type(event).__name__)
 

@@ -60,6 +60,8 @@ async def test_a_whole_start_runs_under_a_virtual_clock(bus: EventBus, fakes: Fa
 SEEN_BY: dict[str, dict[str, bool]] = {
     "on_pre_initialization": {"download": False, "group": False},
     "on_pre_download": {"download": False},
+    "on_pre_node_download": {"download": False},
+    "on_post_node_download": {"download": False},
     "on_post_download": {"download": True},
     "on_pre_placement_group": {"group": False},
     "on_post_placement_group": {"group": True},
@@ -71,7 +73,7 @@ SEEN_BY: dict[str, dict[str, bool]] = {
 
 
 def recording_callback(*, is_async: bool) -> type[Any]:
-    """A class with all eight hooks that note their name and what the context holds."""
+    """A class with all ten hooks that note their name and what the context holds."""
 
     def hook_named(name: str) -> Any:
         def note(self: Any, ctx: Any) -> None:
@@ -95,16 +97,17 @@ recording_callback.made = []  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("is_async", [False, True], ids=["sync hooks", "async hooks"])
-async def test_the_eight_hooks_run_in_order_and_see_what_is_there(*, is_async: bool, fakes: Fakes) -> None:
+async def test_the_ten_hooks_run_in_order_and_see_what_is_there(*, is_async: bool, fakes: Fakes) -> None:
     config = LLMConfig(model_id="tiny", callback_class=recording_callback(is_async=is_async))
     async with initialize_node(config, backends=fakes.backends()):
         seen: list[tuple[str, dict[str, bool]]] = recording_callback.made[-1].seen  # type: ignore[attr-defined]
     order = [name for name, _ in seen]
     assert sorted(order) == sorted(SEEN_BY)
     assert order[0] == "on_pre_initialization"
-    assert order.index("on_pre_download") < order.index("on_post_download")
+    download = [name for name in order if name.endswith("_download")]
+    assert download == ["on_pre_download", "on_pre_node_download", "on_post_node_download", "on_post_download"]
     assert order.index("on_pre_placement_group") < order.index("on_post_placement_group")
-    assert order[5:] == ["on_pre_engine_init", "on_post_engine_init", "on_post_initialization"]
+    assert order[7:] == ["on_pre_engine_init", "on_post_engine_init", "on_post_initialization"]
     for name, here in seen:
         assert {key: here[key] for key in SEEN_BY[name]} == SEEN_BY[name], name
 

@@ -1,0 +1,38 @@
+"""What a Ray task does on the node that fetches. It is imported there, and says so when eventinit is missing."""
+
+import asyncio
+import pickle
+from collections.abc import Generator
+
+from eventinit.downloads import open_source
+from eventinit.latest import Latest
+from eventinit.ports import DownloadResult, FetchProgress, NodeFetch
+
+
+def stream_fetch(pickled: bytes) -> Generator[FetchProgress | DownloadResult]:
+    """Run a ``NodeFetch``; yield its progress at most ten times a second, and then its result.
+
+    An interrupt, which is how Ray cancels, ends the fetch in the orderly way before it goes on.
+    """
+    fetch: NodeFetch = pickle.loads(pickled)  # noqa: S301 - it comes from the start
+    reports: Latest[FetchProgress] = Latest()
+    with asyncio.Runner() as runner:
+        fetching = runner.get_loop().create_task(_fetch(fetch, reports))
+        try:
+            while (progress := runner.run(reports.get())) is not None:
+                yield progress
+        finally:
+            fetching.cancel()
+            runner.run(_ended(fetching))
+        yield fetching.result()
+
+
+async def _fetch(fetch: NodeFetch, reports: Latest[FetchProgress]) -> DownloadResult:
+    try:
+        return await fetch.run(open_source, reports.put)
+    finally:
+        reports.end()
+
+
+async def _ended(task: asyncio.Task[DownloadResult]) -> None:
+    await asyncio.wait([task])

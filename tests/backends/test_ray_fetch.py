@@ -1,0 +1,209 @@
+"""Fetches on other nodes of a real Ray cluster, from a real S3 server: two nodes share a cache, one has its own."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import pytest_asyncio
+
+from eventinit.backends.ray_cluster import RayCluster
+from eventinit.errors import ModelNotFoundError, NodeFetchError
+from eventinit.node_download import NodeDownload
+from eventinit.ports import DownloadRequest, DownloadResult, FetchProgress
+from examples.local_s3 import LocalS3
+from tests.real_ray import no_ray_left
+
+pytestmark = [pytest.mark.real, pytest.mark.asyncio(loop_scope="module")]
+
+MODEL = "s3://models/tiny"
+FILES = {"config.json": b"{}", "tokenizer.json": b"[]", "notes.bin": b"x" * 3_000_000}
+SIZE = sum(map(len, FILES.values()))
+
+NO_EVENTINIT = """
+import sys
+
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "eventinit":
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Finder())
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_ray_is_left() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch, no_ray_left(patch):
+        yield
+
+
+@pytest.fixture(scope="module")
+def ray_address(no_ray_is_left: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A head and three nodes: ``one`` and ``two`` share a cache, ``three`` has another."""
+    from ray.cluster_utils import Cluster
+
+    cluster: Any = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    shared, own = (str(tmp_path_factory.mktemp(name)) for name in ("shared", "own"))
+    try:
+        for name, cache in {"one": shared, "two": shared, "three": own}.items():
+            cluster.add_node(num_cpus=1, resources={name: 1}, env_vars={"EVENTINIT_CACHE": cache}, wait=False)
+        cluster.wait_for_nodes()
+        yield cluster.address
+    finally:
+        cluster.shutdown()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def cluster(ray_address: str) -> AsyncIterator[RayCluster]:
+    connected = RayCluster()
+    assert await connected.connect(ray_address)
+    yield connected
+    await connected.disconnect()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def nodes(cluster: RayCluster) -> dict[str, str]:
+    """The id of each node by its name."""
+    found = {name: node for node in await cluster.nodes() for name in ("one", "two", "three") if name in node.resources}
+    assert not any(node.is_local for node in found.values())
+    return {name: node.node_id for name, node in found.items()}
+
+
+@pytest.fixture(scope="module")
+def environment(server: LocalS3, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The runtime environment of the fetches, with which they reach the server's model."""
+    folder = tmp_path_factory.mktemp("model")
+    for name, content in FILES.items():
+        (folder / name).write_bytes(content)
+    server.upload(folder, MODEL)
+    return {"env_vars": server.environment()}
+
+
+def fetch_of(node_id: str, source: str = MODEL) -> NodeDownload:
+    return NodeDownload("start", node_id, DownloadRequest((source,), "MODEL_AND_TOKENIZER"))
+
+
+def unheard(_progress: FetchProgress) -> None:
+    return
+
+
+async def test_nodes_that_share_a_cache_fetch_once_and_a_node_with_its_own_fetches_too(
+    cluster: RayCluster, nodes: dict[str, str], environment: dict[str, Any]
+) -> None:
+    """All three at the same time; the progress of each comes here and ends with everything."""
+    reports: dict[str, list[FetchProgress]] = {name: [] for name in nodes}
+    results: dict[str, DownloadResult] = {}
+
+    async def fetch(name: str) -> None:
+        fetching = fetch_of(nodes[name])
+        results[name] = await cluster.fetch_on(nodes[name], fetching, environment, reports[name].append)
+
+    await asyncio.gather(*map(fetch, nodes))
+    fetched = {name: result.bytes_fetched for name, result in results.items()}
+    assert fetched["one"] + fetched["two"] == fetched["three"] == SIZE
+    assert results["one"].path == results["two"].path != results["three"].path
+    for result in results.values():
+        assert {path.name: path.read_bytes() for path in result.path.iterdir() if path.name in FILES} == FILES
+    assert {name: told[-1] for name, told in reports.items()} == dict.fromkeys(nodes, FetchProgress(SIZE, SIZE, 3, 3))
+
+
+async def test_what_the_fetch_raises_there_is_raised_here(cluster: RayCluster, nodes: dict[str, str]) -> None:
+    with pytest.raises(ModelNotFoundError, match="/nowhere/at/all"):
+        await cluster.fetch_on(nodes["one"], fetch_of(nodes["one"], "/nowhere/at/all"), {}, unheard)
+
+
+class SilentStore:
+    """A store that takes requests and never answers, and knows which process asked."""
+
+    def __init__(self) -> None:
+        self._asked = asyncio.Event()
+        self._ports: list[int] = []
+
+    @contextlib.asynccontextmanager
+    async def serving(self) -> AsyncGenerator[dict[str, Any]]:
+        """Serve; gives the runtime environment that leads there."""
+        server = await asyncio.start_server(self._take, "127.0.0.1", 0)
+        variables = {
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}",
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_REGION": "us-east-1",
+            "AWS_ALLOW_HTTP": "true",
+        }
+        try:
+            yield {"env_vars": variables}
+        finally:
+            server.close()
+
+    async def client(self) -> psutil.Process:
+        """Return the process that asked, once one has."""
+        await asyncio.wait_for(self._asked.wait(), 60)
+        return await asyncio.to_thread(self._process)
+
+    async def is_alone(self) -> bool:
+        """Return whether nobody is connected any more."""
+        return not await asyncio.to_thread(self._connections)
+
+    def _process(self) -> psutil.Process:
+        [pid] = {connection.pid for connection in self._connections() if connection.pid}
+        return psutil.Process(pid)
+
+    def _connections(self) -> list[Any]:
+        connections = psutil.net_connections("tcp")
+        open_ones = [each for each in connections if each.status == psutil.CONN_ESTABLISHED]
+        return [each for each in open_ones if each.laddr and each.laddr.port in self._ports]
+
+    async def _take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._ports.append(writer.get_extra_info("peername")[1])
+        self._asked.set()
+        with contextlib.suppress(ConnectionError):
+            while await reader.read(1000):
+                pass
+        writer.close()
+
+
+@pytest.fixture
+def silent_store() -> SilentStore:
+    return SilentStore()
+
+
+async def test_a_cancelled_fetch_has_ended_there_and_its_process_serves_the_next(
+    cluster: RayCluster, nodes: dict[str, str], silent_store: SilentStore
+) -> None:
+    """The fetch is asked to end, which it does in the orderly way, rather than killed."""
+    async with silent_store.serving() as environment:
+        fetching = asyncio.create_task(cluster.fetch_on(nodes["one"], fetch_of(nodes["one"]), environment, unheard))
+        process = await silent_store.client()
+        fetching.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await fetching
+        assert await silent_store.is_alone()
+        assert process.is_running()
+        with pytest.raises(ModelNotFoundError):
+            await cluster.fetch_on(nodes["one"], fetch_of(nodes["one"], "/nowhere/at/all"), environment, unheard)
+        assert process.is_running()
+
+
+async def test_a_fetch_whose_process_is_killed_names_the_node(
+    cluster: RayCluster, nodes: dict[str, str], silent_store: SilentStore
+) -> None:
+    async with silent_store.serving() as environment:
+        fetching = asyncio.create_task(cluster.fetch_on(nodes["two"], fetch_of(nodes["two"]), environment, unheard))
+        (await silent_store.client()).kill()
+        with pytest.raises(NodeFetchError, match=r"WorkerCrashedError.*ray list nodes") as caught:
+            await fetching
+    assert caught.value.node_id == nodes["two"]
+
+
+async def test_a_node_without_eventinit_is_told_how_to_get_it(
+    cluster: RayCluster, nodes: dict[str, str], tmp_path: Path
+) -> None:
+    """The Python of the other node is made to find no eventinit."""
+    (tmp_path / "sitecustomize.py").write_text(NO_EVENTINIT)
+    environment = {"env_vars": {"PYTHONPATH": str(tmp_path)}}
+    with pytest.raises(NodeFetchError, match=r"eventinit is not installed there.*runtime_env"):
+        await cluster.fetch_on(nodes["one"], fetch_of(nodes["one"]), environment, unheard)
