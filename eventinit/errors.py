@@ -13,6 +13,7 @@ EventInitError
 ├── EventTimeoutError (TimeoutError)               an event that somebody waited for and that did not come in time
 ├── LifecycleError (RuntimeError)                  a start or stop out of turn
 ├── PhaseTimeoutError (TimeoutError)               a phase that took longer than it may
+├── UnexpectedError (RuntimeError)                 an error of somebody else's, which is its cause
 ├── ContextError
 │   ├── ContextSealedError (AttributeError)        a field written after its value was used
 │   ├── ContextValueError (TypeError, ValueError)  a field written with a value it cannot hold
@@ -206,6 +207,13 @@ class EventTimeoutError(EventInitError, TimeoutError):
 
 class LifecycleError(EventInitError, RuntimeError):
     """Raised when a node is started twice, or used when it is not running."""
+
+
+class UnexpectedError(EventInitError, RuntimeError):
+    """Raised in place of an error that is not eventinit's own, which is its ``__cause__``."""
+
+    def __init__(self, cause: BaseException) -> None:
+        super().__init__(f"an unexpected {type(cause).__name__}: {cause}; its traceback tells where it came from")
 
 
 class PhaseTimeoutError(EventInitError, TimeoutError):

@@ -27,7 +27,7 @@ from eventinit.events import (
     PreShutdown,
     StartEvent,
 )
-from eventinit.joining import Awaited, in_child_task, together
+from eventinit.joining import Awaited, in_child_task, together, typed_errors
 from eventinit.logs import log_event
 from eventinit.luggage import handling_on_nodes
 from eventinit.node import Node
@@ -140,7 +140,12 @@ class NodeInitializer:
         return node
 
     async def _watch(self, node: Node, engine: RunningEngine) -> None:
-        reason = await engine.wait_until_dead()
+        try:
+            with typed_errors():
+                reason = await engine.wait_until_dead()
+        except EventInitError as error:  # the node runs on, and nobody waits for its watch
+            log_event(logging.ERROR, "engine_watch_failed", error, model=node.config.model_id)
+            return
         node.mark_gone(
             EngineDiedError(f"the engine of {node.config.model_id!r} has ended: {reason}; start another node")
         )

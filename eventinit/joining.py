@@ -6,7 +6,8 @@ from typing import Any, Generic, TypeVar, cast, final
 
 from anyio import Event, create_task_group
 
-from eventinit.errors import EventInitError
+from eventinit.cancellation import is_stray
+from eventinit.errors import EventInitError, UnexpectedError
 
 T = TypeVar("T")
 
@@ -34,11 +35,19 @@ async def together(*branches: Callable[[], Coroutine[Any, Any, None]]) -> None:
     """Run functions at the same time; the first that fails ends the others, and its error is raised.
 
     Errors of the others are attached to it.
+
+    Raises:
+        UnexpectedError: It is not eventinit's own.
     """
     with one_error():
         async with create_task_group() as group:
             for branch in branches:
-                group.start_soon(branch)
+                group.start_soon(_run, branch)
+
+
+async def _run(branch: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    with typed_errors():
+        await branch()
 
 
 async def in_child_task(function: Callable[[], Awaitable[T]]) -> T:
@@ -46,13 +55,17 @@ async def in_child_task(function: Callable[[], Awaitable[T]]) -> T:
 
     A plain ``task.cancel()`` on asyncio strikes through every shield of the task that it hits. Here it hits only a task
     that waits, and reaches the function as a cancellation that shields hold off. A cancellation wins over an error.
+
+    Raises:
+        UnexpectedError: The function raised an error that is not eventinit's own.
     """
     results: list[T] = []
     errors: list[Exception] = []
 
     async def run() -> None:
         try:
-            results.append(await function())
+            with typed_errors():
+                results.append(await function())
         except Exception as error:  # noqa: BLE001
             errors.append(error)
 
@@ -61,6 +74,25 @@ async def in_child_task(function: Callable[[], Awaitable[T]]) -> T:
     if errors:
         raise errors[0]
     return results[0]
+
+
+@contextmanager
+def typed_errors() -> Generator[None]:
+    """Raise an error that is not eventinit's own as the cause of one that is.
+
+    So is a cancellation that nobody asked for, since a task group would take a branch that ends with it for complete.
+
+    Raises:
+        UnexpectedError: There was such an error.
+    """
+    try:
+        yield
+    except EventInitError:
+        raise
+    except BaseException as error:
+        if not isinstance(error, Exception) and not is_stray(error):
+            raise
+        raise UnexpectedError(error) from error
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from eventinit.config import LLMConfig
 from eventinit.context import NodeInitializationContext
 from eventinit.errors import HandlerError, PhaseTimeoutError
 from eventinit.events import LifecycleEvent, PhaseFailed, PhaseOutcome, PostEvent, StartEvent
+from eventinit.joining import typed_errors
 from eventinit.logs import log_event
 from eventinit.outcome import Outcome
 from eventinit.ports import Backends, Cluster
@@ -94,11 +95,12 @@ class Start:
 
         Raises:
             PhaseTimeoutError: The block took longer than ``timeout_s``; ``setting`` is what sets it.
+            UnexpectedError: It raised an error that is not eventinit's own.
         """
         run = PhaseRun(name, self.timeline.begin(name))
         began = clock.monotonic()
         try:
-            with run.limit:
+            with typed_errors(), run.limit:
                 run.limit.deadline = math.inf if timeout_s is None else current_time() + timeout_s
                 yield run
             if run.limit.cancelled_caught:

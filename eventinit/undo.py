@@ -6,6 +6,7 @@ from typing import final
 
 from anyio import CancelScope, move_on_after
 
+from eventinit.joining import typed_errors
 from eventinit.logs import log_event
 
 Undo = Callable[[], Awaitable[None]]
@@ -49,7 +50,8 @@ async def _run(name: str, undo: Undo, deadline_s: float) -> Exception | None:
     # The shield is apart from the deadline: a deadline ends the undo, nothing else does.
     with CancelScope(shield=True), move_on_after(deadline_s) as scope:
         try:
-            await undo()
+            with typed_errors():
+                await undo()
         except Exception as error:  # noqa: BLE001
             return error
     if scope.cancelled_caught:

@@ -21,10 +21,10 @@ class Places:
 
     def __init__(self) -> None:
         self.passed: list[str] = []
-        self.failures: dict[str, Exception] = {}
+        self.failures: dict[str, BaseException] = {}
         self._calls: Counter[str] = Counter()
 
-    def begin(self, failures: dict[str, Exception] | None = None) -> None:
+    def begin(self, failures: dict[str, BaseException] | None = None) -> None:
         """Forget where it has been, and fail from now on as told."""
         self.passed, self.failures = [], failures or {}
         self._calls.clear()

@@ -70,7 +70,7 @@ class Rehearsal:
         self._subscribers = self._names()
         self._surroundings = Surroundings()
 
-    def begin(self, failures: dict[str, Exception] | None = None) -> None:
+    def begin(self, failures: dict[str, BaseException] | None = None) -> None:
         """Forget what was recorded, and fail from now on as told."""
         self.fired.clear()
         self.places.begin(failures)
@@ -87,17 +87,18 @@ class Rehearsal:
 
     async def assert_over(self) -> None:
         """Say that a start is over: its events came in pairs, nothing is left of it, and the next one works."""
-        await self._assert_nothing_is_left()
+        await self.assert_nothing_is_left()
         self.begin()
         await self.play()
         assert {type(event) for event in self.fired} == set(CATALOGUE) - {PhaseFailed, EngineDied}
-        await self._assert_nothing_is_left()
+        await self.assert_nothing_is_left()
 
     def outside(self) -> list[str]:
         """Return what the starts so far have left outside of the event loop, in words."""
         return self._surroundings.outside()
 
-    async def _assert_nothing_is_left(self) -> None:
+    async def assert_nothing_is_left(self) -> None:
+        """Say that the events of a start came in pairs, and that nothing is left of it."""
         assert_paired(self.fired)
         left = [*self.fakes.left_behind(), *await self._surroundings.running()]
         assert not left, left

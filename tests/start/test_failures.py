@@ -119,7 +119,7 @@ async def test_when_both_branches_fail_the_first_error_has_the_other_attached(
     fakes.cluster = Cluster(ready_after_s=None)
     error = await start_and_fail(config, bus, fakes)
     assert error is down
-    assert [type(other) for other in error.also] == [StubbornError]
+    assert [type(other.__cause__) for other in error.also] == [StubbornError]
 
 
 BEFORE_HANDING_OUT = [kind for kind in CATALOGUE if kind not in {PhaseFailed, EngineDied, PreShutdown, PostShutdown}]
