@@ -25,6 +25,7 @@ LEAVES = frozenset(
         "latest",
         "logs",
         "own_thread",
+        "owner",
         "ports",
         "redaction",
         "suggestion",
