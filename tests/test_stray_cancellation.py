@@ -8,9 +8,10 @@ from contextlib import suppress
 import anyio
 import pytest
 
-from eventinit import Event, EventBus, LLMConfig, NodeInitializationContext
-from eventinit.errors import HandlerError
-from eventinit.events import PreDownload
+from eventinit import Event, EventBus, LLMConfig, NodeInitializationContext, initialize_node
+from eventinit.errors import HandlerError, UnexpectedError
+from eventinit.events import PhaseFailed, PreDownload
+from eventinit.testing import FakeCluster, Fakes
 
 pytestmark = pytest.mark.asyncio
 
@@ -170,3 +171,16 @@ async def test_a_stray_cancellation_leaves_the_bus_usable(bus: EventBus) -> None
         await bus.emit(Ping())
     assert not (await bus.emit(Ping())).errors
     assert bus.subscribers() == ()
+
+
+async def test_a_stray_cancellation_from_the_cluster_is_a_failure_of_its_phase(bus: EventBus) -> None:
+    class Cluster(FakeCluster):
+        async def wait_until_ready(self, group: object) -> None:
+            raise asyncio.CancelledError("Ray is gone")
+
+    failed: list[tuple[str, str, bool]] = []
+    bus.on(PhaseFailed, lambda event: failed.append((event.failed_phase, event.error, event.cancelled)))
+    with pytest.raises(UnexpectedError, match="CancelledError: Ray is gone"):
+        async with initialize_node(LLMConfig(model_id="m"), bus=bus, backends=Fakes(cluster=Cluster()).backends()):
+            pytest.fail("the start was to fail")
+    assert failed[0] == ("placement_group", "UnexpectedError", False)

@@ -26,17 +26,17 @@ class Surroundings:
 
     async def running(self) -> list[str]:
         """Return which tasks and threads there are on top, in words; a thread gets the time it takes to end."""
-        tasks = [name for key, name in _tasks().items() if key not in self._tasks]
-        with anyio.move_on_after(THREAD_ENDS_WITHIN_S):
-            while self._in_threads():
-                await checkpoint()
-        return tasks + self._in_threads()
-
-    def _in_threads(self) -> list[str]:
+        found = [name for key, name in _tasks().items() if key not in self._tasks]
+        threads = [each for each in threading.enumerate() if each.name.startswith("eventinit")]
+        for thread in set(threads) - self._threads:
+            await to_thread.run_sync(thread.join, THREAD_ENDS_WITHIN_S)
+            found += [thread.name] if thread.is_alive() else []
         # A worker thread idles in its pool, so what counts is its work.
-        calls = to_thread.current_default_thread_limiter().borrowed_tokens
-        own = [each.name for each in set(threading.enumerate()) - self._threads if each.name.startswith("eventinit")]
-        return own + ["a call in a worker thread"] * calls
+        limiter = to_thread.current_default_thread_limiter()
+        with anyio.move_on_after(THREAD_ENDS_WITHIN_S):
+            while limiter.borrowed_tokens:
+                await checkpoint()
+        return found + ["a call in a worker thread"] * int(limiter.borrowed_tokens)
 
     def outside(self) -> list[str]:
         """Return which open files, sockets, temporary files and processes there are on top."""
