@@ -304,7 +304,15 @@ class AccessDeniedError(DownloadError, PermissionError):
 
 
 class StoreUnavailableError(DownloadError, ConnectionError):
-    """Raised when the store cannot be reached or answers with errors of its own."""
+    """Raised when the store cannot be reached or answers with errors of its own.
+
+    Attributes:
+        retry_after_s: How long the store asks to be left alone.
+    """
+
+    def __init__(self, source: str, problem: str, retry_after_s: float = 0.0) -> None:
+        self.retry_after_s = retry_after_s
+        super().__init__(source, problem)
 
 
 class StoreSilentError(StoreUnavailableError, TimeoutError):

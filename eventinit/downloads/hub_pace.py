@@ -1,8 +1,9 @@
 """How fast bytes come from the Hub: counted, and held back where there is a limit."""
 
 import threading
-import time
 from typing import Any, final
+
+from eventinit.downloads.bandwidth import Bandwidth
 
 
 @final
@@ -10,8 +11,8 @@ class Pace:
     """Counts what all transfers of a fetch bring, and lets them wait so that they keep the limit together."""
 
     def __init__(self, bytes_per_s: float | None) -> None:
-        self._bytes_per_s = bytes_per_s
-        self._free_at = 0.0
+        self._bandwidth = Bandwidth(bytes_per_s)
+        self._never = threading.Event()
         self._lock = threading.Lock()
         self.bytes_fetched = 0
 
@@ -19,11 +20,7 @@ class Pace:
         """Count bytes, and return when more may come."""
         with self._lock:
             self.bytes_fetched += max(count, 0)
-            if self._bytes_per_s is None:
-                return
-            self._free_at = max(self._free_at, time.monotonic()) + max(count, 0) / self._bytes_per_s
-            wait_s = self._free_at - time.monotonic()
-        time.sleep(max(wait_s, 0.0))
+        self._bandwidth.take(max(count, 0), self._never)
 
     def bar_class(self) -> Any:
         """Return a progress bar class for huggingface_hub which shows nothing and tells this object."""

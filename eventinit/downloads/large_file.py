@@ -1,21 +1,19 @@
 """A file that comes in ranges, several at a time, into its partial file."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import contextmanager
-from functools import partial
 from typing import final
 
-from anyio import CancelScope, current_time
+from anyio import CancelScope
 
+from eventinit.downloads.fetch_state import FetchState
 from eventinit.downloads.job import Job
 from eventinit.downloads.mirrors import Place
 from eventinit.downloads.partial_file import PartialFile
 from eventinit.downloads.reading import GivenUpError, can_resume
 from eventinit.downloads.spans import Span, length, split
-from eventinit.downloads.workspace import Workspace
 
 RANGE_BYTES = 16 * 1024 * 1024
-FLUSH_S = 1.0
 
 
 @final
@@ -71,38 +69,22 @@ class LargeFile:
 
 @final
 class RangeSink:
-    """Gathers the pieces of a range and writes some of them at a time."""
+    """Writes the bytes of a range to where they belong in the partial file."""
 
-    def __init__(
-        self, workspace: Workspace, large: LargeFile, start: int, step: int, recount: Callable[[Job, int], None]
-    ) -> None:
-        self._workspace = workspace
+    def __init__(self, large: LargeFile, start: int, state: FetchState) -> None:
         self._large = large
         self._at = start
-        self._step = step
-        self._recount = recount
-        self._pieces: list[memoryview] = []
-        self._gathered = 0
-        self._flushed_at = current_time()
+        self._state = state
 
-    async def take(self, piece: memoryview) -> None:
-        """Keep the next bytes, and write when there are enough of them or the last write was long ago."""
-        self._pieces.append(piece)
-        self._gathered += piece.nbytes
-        if self._gathered >= self._step or current_time() - self._flushed_at >= FLUSH_S:
-            await self.flush()
+    def take(self, piece: memoryview) -> None:
+        """Write and count the next bytes."""
+        self._large.partial.write(self._at, piece)
+        self._at += piece.nbytes
+        self._state.arrived(self._large.job, piece.nbytes)
 
-    async def flush(self) -> None:
-        """Write what was gathered."""
-        if self._gathered:
-            pieces, at = self._pieces, self._at
-            self._pieces, self._at, self._gathered = [], at + self._gathered, 0
-            await self._workspace.run(partial(self._large.partial.write, at, pieces))
-        self._flushed_at = current_time()
-
-    async def restart(self) -> None:
+    def restart(self) -> None:
         """Begin with the whole file anew."""
-        self._pieces, self._at, self._gathered = [], 0, 0
+        self._at = 0
         place = self._large.place
-        await self._workspace.run(partial(self._large.partial.restart, place.file, place.store.source))
-        self._recount(self._large.job, 0)
+        self._large.partial.restart(place.file, place.store.source)
+        self._state.recount(self._large.job, 0)

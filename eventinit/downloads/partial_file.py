@@ -4,7 +4,6 @@ import json
 import os
 import threading
 import time
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -120,7 +119,7 @@ class PartialFile:
         self.path = partial_path(folder, file.name)
         self._journal_path = self.path.with_suffix(".journal")
         self._boot_id = boot_id
-        self._guard = threading.Lock()
+        self._guard, self._writing = threading.Lock(), threading.Lock()
         self.path.parent.mkdir(parents=True, exist_ok=True)
         journal = read_journal(self._journal_path)
         self._data = os.open(self.path, _NEW | os.O_RDWR, 0o644)
@@ -138,9 +137,12 @@ class PartialFile:
         """Return what is still to be fetched."""
         return gaps(self._spans, self.file.size)
 
-    def write(self, start: int, pieces: Sequence[memoryview]) -> None:
-        """Put pieces that follow one another in their place, and then into the journal."""
-        end = _write_at(self._data, start, pieces)
+    def write(self, start: int, piece: memoryview) -> None:
+        """Put bytes in their place, and then into the journal."""
+        end = start + piece.nbytes
+        # The kernel lets one thread at a time write to a file, and the others would wait for it in a busy loop.
+        with self._writing:
+            _write_at(self._data, start, piece)
         with self._guard:
             self._spans.append((start, end))
             self._append({"span": (start, end)})
@@ -254,13 +256,7 @@ def _line(said: object) -> bytes:
     return json.dumps(said).encode() + b"\n"
 
 
-def _write_at(file: int, start: int, pieces: Sequence[memoryview]) -> int:
-    at, rest = start, [piece for piece in pieces if piece.nbytes]
-    while rest:
-        written = os.pwritev(file, rest[:512], at)
-        at += written
-        while rest and written >= rest[0].nbytes:
-            written -= rest.pop(0).nbytes
-        if written:
-            rest[0] = rest[0][written:]
-    return at
+def _write_at(file: int, start: int, piece: memoryview) -> None:
+    while piece.nbytes:
+        written = os.pwrite(file, piece, start)
+        piece, start = piece[written:], start + written

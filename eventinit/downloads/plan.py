@@ -1,7 +1,8 @@
 """What a fetch has to do: which files are there already, and how much of the others."""
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import threading
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -117,12 +118,12 @@ async def _settle(workspace: Workspace, plan: Plan) -> None:
         await workspace.run(partial(workspace.manifest.add, changed))
 
 
-def _read_again(workspace: Workspace, job: Job, entry: HeldFile, go_on: Callable[[], bool]) -> HeldFile | None:
+def _read_again(workspace: Workspace, job: Job, entry: HeldFile, hurry: threading.Event) -> HeldFile | None:
     """Return the record of a file whose content is what it was recorded as, else None."""
     known = entry.checksum
     if known is not None and not can_check(known.algorithm):
         known = None
-    found = digest_of_file(job.path, known.algorithm if known else "sha256", go_on)
+    found = digest_of_file(job.path, known.algorithm if known else "sha256", hurry)
     if known not in {None, found}:
         return None
     # What comes back after a reboot is on the disk; what was never hashed is known by its hash from now on.

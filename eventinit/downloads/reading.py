@@ -2,13 +2,10 @@
 
 import logging
 import random
-from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
-from typing import Protocol, cast, final
+from time import monotonic
+from typing import Protocol, final
 
-from anyio import current_time, sleep
-
-from eventinit.downloads.bandwidth import Bandwidth
+from eventinit.downloads.line import Line
 from eventinit.downloads.remote import RemoteFile, Store
 from eventinit.downloads.spans import Span
 from eventinit.errors import StoreUnavailableError
@@ -17,20 +14,18 @@ from eventinit.ports import DownloadSettings
 
 BACKOFF_S = 0.25
 LONGEST_BACKOFF_S = 8.0
+LONGEST_RETRY_AFTER_S = 60.0
+"""How long a store is obeyed that asks for a pause."""
 
 
 class Sink(Protocol):
     """Takes the bytes of a range in their order."""
 
-    async def take(self, piece: memoryview) -> None:
-        """Take the next bytes."""
+    def take(self, piece: memoryview) -> None:
+        """Keep and count the next bytes; others will lie in their place afterwards."""
         ...
 
-    async def flush(self) -> None:
-        """Keep what was taken: no more may come for a while."""
-        ...
-
-    async def restart(self) -> None:
+    def restart(self) -> None:
         """Forget everything: the bytes come from the first one on again."""
         ...
 
@@ -58,78 +53,67 @@ def can_resume(store: Store, file: RemoteFile) -> bool:
 
 @final
 class Reading:
-    """Reads one range. A failure after which it got further than ever does not count against the attempts.
+    """Reads one range, in a worker thread. A failure after which it got further than ever does not count.
 
     Bytes alone are not enough: what begins at the first byte each time, and always ends at the same place, would be
     tried for ever.
     """
 
     def __init__(
-        self,
-        store: Store,
-        file: RemoteFile,
-        span: Span,
-        sink: Sink,
-        *,
-        settings: DownloadSettings,
-        bandwidth: Bandwidth,
-        arrived: Callable[[int], None],
+        self, store: Store, file: RemoteFile, span: Span, sink: Sink, *, line: Line, settings: DownloadSettings
     ) -> None:
         self._store = store
         self._file = file
         self._at, self._end = span
         self._furthest = self._at
         self._sink = sink
-        self._settings = settings
-        self._bandwidth = bandwidth
-        self._arrived = arrived
+        self._line = line
+        self._attempts = settings.attempts
         self._failures = 0
-        self._last_byte_at = current_time()
+        self._last_byte_at = monotonic()
 
-    async def run(self) -> None:
+    def run(self) -> None:
         """Return when the sink has taken all bytes.
 
         Raises:
             GivenUpError: The store has failed too often.
             DownloadError: The store refuses.
+            InterruptedError: Nobody waits for the bytes any more.
         """
         while self._at < self._end:
             try:
-                await self._try()
+                self._try()
             except StoreUnavailableError as error:
-                await self._recover(error)
-        await self._sink.flush()
+                self._recover(error)
 
-    async def _try(self) -> None:
+    def _try(self) -> None:
         # Only the store sees each byte: a piece may take longer than the stall timeout without any silence.
-        pieces = cast("AsyncGenerator[memoryview]", self._store.read(self._file, self._at, self._end))
-        async with aclosing(pieces):
-            async for piece in pieces:
-                await self._take(piece)
+        self._store.copy(self._file, self._at, self._end, self._take, self._line)
         if self._at < self._end:
             raise StoreUnavailableError(self._store.source, f"the bytes of {self._file.name} ended early")
 
-    async def _take(self, piece: memoryview) -> None:
+    def _take(self, piece: memoryview) -> None:
         count = piece.nbytes
         if self._at + count > self._end:
             raise StoreUnavailableError(self._store.source, f"more bytes of {self._file.name} came than it has")
-        self._arrived(count)
+        self._sink.take(piece)
         self._at += count
         if self._at > self._furthest:
             self._furthest, self._failures = self._at, 0
-        await self._sink.take(piece)
-        await self._bandwidth.take(count)
-        self._last_byte_at = current_time()
+        self._line.bandwidth.take(count, self._line.hurry)
+        self._last_byte_at = monotonic()
 
-    async def _recover(self, error: StoreUnavailableError) -> None:
+    def _recover(self, error: StoreUnavailableError) -> None:
         """Wait before the next attempt, or give up."""
-        await self._sink.flush()
+        if self._line.hurry.is_set():
+            raise InterruptedError from error
         self._failures += 1
-        if self._failures >= self._settings.attempts:
-            raise GivenUpError(self._store.source, error, current_time() - self._last_byte_at) from error
-        delay_s = backoff_s(self._failures)
+        if self._failures >= self._attempts:
+            raise GivenUpError(self._store.source, error, monotonic() - self._last_byte_at) from error
+        delay_s = max(backoff_s(self._failures), min(error.retry_after_s, LONGEST_RETRY_AFTER_S))
         log_event(logging.INFO, "fetch_retried", source=self._store.source, file=self._file.name, delay_s=delay_s)
-        await sleep(delay_s)
+        if self._line.hurry.wait(delay_s):
+            raise InterruptedError from error
         if not can_resume(self._store, self._file):
             self._at = 0
-            await self._sink.restart()
+            self._sink.restart()

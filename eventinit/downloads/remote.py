@@ -1,8 +1,10 @@
 """What a store of models is to the rest of the downloads: a list of files, and their bytes."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
+
+from eventinit.downloads.line import Line
 
 Algorithm = Literal["md5", "sha1", "sha256", "crc32c"]
 
@@ -52,7 +54,7 @@ class Store(Protocol):
 
     @property
     def reads_ranges(self) -> bool:
-        """Whether a file can be read from its middle; else ``read`` always begins at 0. Known after ``list``."""
+        """Whether a file can be read from its middle; else ``copy`` always begins at 0. Known after ``list``."""
         ...
 
     async def list(self) -> Sequence[RemoteFile]:
@@ -71,10 +73,11 @@ class Store(Protocol):
         """
         ...
 
-    def read(self, file: RemoteFile, start: int, end: int) -> AsyncIterator[memoryview]:
-        """Yield the bytes from ``start`` up to ``end``, in pieces of up to about 1 MiB, as they arrive.
+    def copy(self, file: RemoteFile, start: int, end: int, write: Callable[[memoryview], object], line: Line) -> None:
+        """Hand the bytes from ``start`` up to ``end`` to ``write`` as they arrive; this blocks, in a worker thread.
 
-        The caller counts them; it closes the iterator (``aclosing``) when it is cancelled.
+        A piece holds until ``write`` returns. The caller counts them, and sets ``line.hurry`` when it wants no more of
+        them: whatever is waited for ends at once then, with any error.
 
         Raises:
             ObjectChangedError: The store now has another content than ``file.version``.

@@ -1,26 +1,21 @@
-"""Files that come with one request: written, checked and named in one go, many in one thread."""
+"""Files that come with one request: read, checked and named one after another, many in one thread."""
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import final
 
+from eventinit.downloads.fetch_state import FetchState
 from eventinit.downloads.job import Job, expected_checksum
 from eventinit.downloads.manifest import HeldFile
+from eventinit.downloads.mirrors import Place
 from eventinit.downloads.partial_file import partial_path, remove_partial
-from eventinit.downloads.remote import RemoteFile
+from eventinit.downloads.reading import GivenUpError
+from eventinit.downloads.remote import Checksum
 from eventinit.downloads.verification import digest, safetensors_problem
 from eventinit.downloads.workspace import Workspace
-
-
-@dataclass(slots=True)
-class Received:
-    """The bytes of a small file, as one store sent them."""
-
-    job: Job
-    file: RemoteFile
-    pieces: list[memoryview]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,22 +27,40 @@ class Damage:
     actual: str
 
 
-class MemorySink:
+@final
+class Content:
     """Keeps the bytes of a small file until they are all there."""
 
-    def __init__(self) -> None:
-        self.pieces: list[memoryview] = []
+    def __init__(self, job: Job, state: FetchState) -> None:
+        self.data = bytearray()
+        self._job = job
+        self._state = state
+        state.recount(job, 0)
 
-    async def take(self, piece: memoryview) -> None:
-        """Keep the next bytes."""
-        self.pieces.append(piece)
+    def take(self, piece: memoryview) -> None:
+        """Keep and count the next bytes."""
+        self.data += piece
+        self._state.arrived(self._job, piece.nbytes)
 
-    async def flush(self) -> None:
-        """Do nothing: there is nowhere to put them yet."""
-
-    async def restart(self) -> None:
+    def restart(self) -> None:
         """Forget the bytes."""
-        self.pieces.clear()
+        self.data.clear()
+        self._state.recount(self._job, 0)
+
+
+@dataclass(slots=True)
+class Batch:
+    """Small files, each with the place to read it from.
+
+    Attributes:
+        left: Those that have not come yet.
+        done: Those that are complete.
+        damages: What is wrong with those that came otherwise than they should.
+    """
+
+    left: deque[tuple[Job, Place]]
+    done: list[Job] = field(default_factory=list[Job])
+    damages: list[Damage] = field(default_factory=list[Damage])
 
 
 def claim(workspace: Workspace, jobs: Sequence[Job]) -> tuple[list[Job], list[Job], list[Job]]:
@@ -77,35 +90,37 @@ def is_held(entry: HeldFile | None, job: Job) -> bool:
     return (there.st_size, there.st_mtime_ns) == (entry.size, entry.mtime_ns)
 
 
-def publish(workspace: Workspace, batch: Sequence[Received]) -> list[Damage]:
-    """Give each file that is right its final name, record them all, and return what is wrong with the others.
+def bring(workspace: Workspace, batch: Batch, read: Callable[[Job, Place], bytearray]) -> GivenUpError | None:
+    """Read files and give each that is right its final name, until none is left or the first of them cannot be had.
 
     None is synced to the disk one by one, which would cost more than all the rest: what the disk may have lost with
     the machine is known by the boot in the record, and its checksum is compared then.
     """
     entries: list[HeldFile] = []
-    damages: list[Damage] = []
-    for received in batch:
-        result = _publish_one(workspace, received)
-        if isinstance(result, Damage):
-            damages.append(result)
-        else:
-            entries.append(result)
-    workspace.manifest.add(entries)
-    for entry in entries:
-        workspace.locks.release(entry.name)
-    return damages
+    try:
+        while batch.left:
+            job, place = batch.left[0]
+            result = _publish(workspace, job, expected_checksum(job.file, place.file), read(job, place))
+            batch.left.popleft()
+            if isinstance(result, Damage):
+                batch.damages.append(result)
+            else:
+                entries.append(result)
+                batch.done.append(job)
+    except GivenUpError as failure:
+        return failure
+    finally:
+        _record(workspace, entries)
+    return None
 
 
-def _publish_one(workspace: Workspace, received: Received) -> HeldFile | Damage:
-    job = received.job
-    expected = expected_checksum(job.file, received.file)
-    actual = digest(received.pieces, expected.algorithm if expected else "sha256")
+def _publish(workspace: Workspace, job: Job, expected: Checksum | None, data: bytearray) -> HeldFile | Damage:
+    actual = digest([data], expected.algorithm if expected else "sha256")
     if expected and actual != expected:
         return Damage(job, f"{expected.algorithm} {expected.value}", actual.value)
     new = partial_path(workspace.folder, job.file.name).with_suffix(".whole")
     workspace.make_folder(new.parent)
-    mtime_ns = _write_new(new, received.pieces)
+    mtime_ns = _write_new(new, data)
     if problem := is_broken(job.file.name, new):
         new.unlink()
         return Damage(job, "the header of a safetensors file", problem)
@@ -116,15 +131,20 @@ def _publish_one(workspace: Workspace, received: Received) -> HeldFile | Damage:
     return job.record(actual, compared=bool(expected), mtime_ns=mtime_ns, boot_id=workspace.boot_id)
 
 
+def _record(workspace: Workspace, entries: Iterable[HeldFile]) -> None:
+    workspace.manifest.add(entries)
+    for entry in entries:
+        workspace.locks.release(entry.name)
+
+
 def is_broken(name: str, path: Path) -> str | None:
     """Return what is wrong with the header of a file that is named as safetensors."""
     return safetensors_problem(path) if name.endswith(".safetensors") else None
 
 
-def _write_new(path: Path, pieces: Sequence[Any]) -> int:
+def _write_new(path: Path, data: bytearray) -> int:
     with path.open("wb", buffering=0) as file:
-        for piece in pieces:
-            rest = memoryview(piece)
-            while rest.nbytes:
-                rest = rest[os.write(file.fileno(), rest) :]
+        rest = memoryview(data)
+        while rest.nbytes:
+            rest = rest[os.write(file.fileno(), rest) :]
         return os.fstat(file.fileno()).st_mtime_ns

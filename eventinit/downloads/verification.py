@@ -5,7 +5,8 @@ import importlib
 import importlib.util
 import json
 import struct
-from collections.abc import Callable, Iterable, Iterator
+import threading
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -14,7 +15,7 @@ from eventinit.downloads.remote import Algorithm, Checksum
 Verified = Literal["md5", "sha1", "sha256", "crc32c", "size only"]
 """How a file was compared with the store's: by which checksum, or by its size alone."""
 
-_CHUNK = 4 * 1024 * 1024
+_CHUNK = 1024 * 1024
 _LENGTH = struct.Struct("<Q")
 _LARGEST_HEADER = 100_000_000  # as the safetensors library has it
 
@@ -38,9 +39,9 @@ def digest(pieces: Iterable[Any], algorithm: Algorithm) -> Checksum:
     return Checksum(algorithm, hasher.hexdigest())
 
 
-def digest_of_file(path: Path, algorithm: Algorithm, go_on: Callable[[], bool] = lambda: True) -> Checksum:
-    """Return the checksum of a file; ask ``go_on`` now and then, and end with InterruptedError when it says no."""
-    return digest(pieces_of(path, go_on), algorithm)
+def digest_of_file(path: Path, algorithm: Algorithm, hurry: threading.Event) -> Checksum:
+    """Return the checksum of a file; InterruptedError when ``hurry`` is set meanwhile."""
+    return digest(pieces_of(path, hurry), algorithm)
 
 
 def safetensors_problem(path: Path) -> str | None:
@@ -77,12 +78,12 @@ def _span(tensor: dict[str, Any]) -> tuple[int, int]:
     return begin, end
 
 
-def pieces_of(path: Path, go_on: Callable[[], bool] = lambda: True) -> Iterator[memoryview]:
-    """Yield the bytes of a file; each piece holds until the next one. InterruptedError when ``go_on`` says no."""
+def pieces_of(path: Path, hurry: threading.Event | None = None) -> Iterator[memoryview]:
+    """Yield the bytes of a file; each piece holds until the next one. InterruptedError when ``hurry`` is set."""
     buffer = memoryview(bytearray(_CHUNK))
     with path.open("rb", buffering=0) as file:
         while count := file.readinto(buffer):
-            if not go_on():
+            if hurry and hurry.is_set():
                 raise InterruptedError
             yield buffer[:count]
 

@@ -13,6 +13,7 @@ from anyio import CapacityLimiter, to_thread
 from eventinit.downloads.cache import PRIVATE
 from eventinit.downloads.disk_errors import disk_errors
 from eventinit.downloads.file_lock import FileLocks
+from eventinit.downloads.interruption import Interruption
 from eventinit.downloads.manifest import Manifest
 from eventinit.downloads.partial_file import PartialFile, current_boot, left_in
 from eventinit.threads import run_in_thread
@@ -60,12 +61,12 @@ class Workspace:
         with disk_errors(self.source, self.folder, needed_bytes=self.needed_bytes):
             return await to_thread.run_sync(self._guarded, work, limiter=self._limiter)
 
-    async def run_long(self, work: Callable[[Callable[[], bool]], T]) -> T:
-        """Return what long reading returns; it is given a function that tells whether to go on, and asks it often."""
-        hurry = threading.Event()
-        body = partial(self._guarded, partial(work, lambda: not hurry.is_set()))
-        with disk_errors(self.source, self.folder):
-            return await run_in_thread(body, name="checking a file", hurry=hurry, limiter=self._limiter)
+    async def run_long(self, work: Callable[[Interruption], T], limiter: CapacityLimiter | None = None) -> T:
+        """Return what long work returns; it is given what tells it to end early, and looks at that often."""
+        hurry = Interruption()
+        body = partial(self._guarded, partial(work, hurry))
+        with disk_errors(self.source, self.folder, needed_bytes=self.needed_bytes):
+            return await run_in_thread(body, name="fetching", hurry=hurry, limiter=limiter or self._limiter)
 
     def make_folder(self, folder: Path) -> None:
         """Make a folder, if that was not done already."""

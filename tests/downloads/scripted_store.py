@@ -1,13 +1,15 @@
 """A store in memory which does what a test says: serves, stalls, cuts, flips, refuses, and counts."""
 
 import hashlib
+import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import anyio
 
+from eventinit.downloads.line import Line
 from eventinit.downloads.remote import Algorithm, Checksum, RemoteFile
 from eventinit.errors import ObjectChangedError, StoreSilentError, StoreUnavailableError
 from eventinit.ports import FetchProgress
@@ -17,7 +19,7 @@ Script = Callable[["Request"], "Fault | None"]
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One call of ``read``; ``number`` counts the calls for this file from 0."""
+    """One call of ``copy``; ``number`` counts the calls for this file from 0."""
 
     name: str
     start: int
@@ -67,6 +69,7 @@ class ScriptedStore:
     served: int = 0
     requests: list[Request] = field(default_factory=list[Request])
     counts: Counter[str] = field(default_factory=Counter[str])
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     async def list(self) -> Sequence[RemoteFile]:
         await anyio.lowlevel.checkpoint()
@@ -84,11 +87,12 @@ class ScriptedStore:
         checksum = Checksum(self.algorithm, value) if self.algorithm else None
         return RemoteFile(name, name, len(content), version, checksum)
 
-    async def read(self, file: RemoteFile, start: int, end: int) -> AsyncIterator[memoryview]:
-        request = Request(file.name, start, end, self.counts[file.name])
-        self.counts[file.name] += 1
-        self.requests.append(request)
-        fault = self.script(request)
+    def copy(self, file: RemoteFile, start: int, end: int, write: Callable[[memoryview], object], line: Line) -> None:
+        with self._lock:
+            request = Request(file.name, start, end, self.counts[file.name])
+            self.counts[file.name] += 1
+            self.requests.append(request)
+            fault = self.script(request)
         content, sent = self.files[file.key], 0
         if self.has_versions and self._describe(file.name).version != file.version:
             raise ObjectChangedError(self.source, file.name)
@@ -99,7 +103,7 @@ class ScriptedStore:
                 if fault.error:
                     raise fault.error
                 if fault.stall:
-                    await anyio.sleep(self.stall_timeout_s)
+                    line.hurry.wait(self.stall_timeout_s)
                     raise StoreSilentError(self.source, f"sent nothing of {file.name}", self.stall_timeout_s)
                 if fault.end:
                     return
@@ -107,13 +111,15 @@ class ScriptedStore:
             piece = bytearray(content[start + sent : stop])
             if fault and fault.flip and sent <= fault.after < sent + len(piece):
                 piece[fault.after - sent] ^= 1
-            await anyio.sleep(self.pace_s)
+            if line.hurry.wait(self.pace_s):
+                raise InterruptedError
             self._count(len(piece))
             sent += len(piece)
-            yield memoryview(piece)
+            write(memoryview(piece))
 
     def _count(self, count: int) -> None:
-        self.served += count
+        with self._lock:
+            self.served += count
         if self.ledger:
             with self.ledger.open("ab", buffering=0) as ledger:
                 ledger.write(b"%d\n" % count)

@@ -1,9 +1,11 @@
-"""The limit on how many bytes come in a second, on a clock of the tests' own."""
+"""The limit on how many bytes come in a second."""
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import anyio
 import pytest
-import trio
-import trio.testing
 
 from eventinit.downloads.bandwidth import BURST_S, Bandwidth
 from eventinit.downloads.store_source import StoreSource
@@ -14,46 +16,62 @@ TOTAL = sum(map(len, MODEL.values()))
 RATE = 1000.0
 
 
-def run_on_a_mock_clock(*takes: tuple[float, int]) -> float:
-    """Draw bytes, each after a pause in seconds, and return how long that took."""
+class Clock(threading.Event):
+    """A clock of the test's own: waiting for the event takes the time that it should."""
 
-    async def draw() -> float:
-        bucket, began = Bandwidth(RATE), anyio.current_time()
-        for pause_s, count in takes:
-            await anyio.sleep(pause_s)
-            await bucket.take(count)
-        return anyio.current_time() - began
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        super().__init__()
+        self.now = 0.0
+        monkeypatch.setattr("eventinit.downloads.bandwidth.monotonic", lambda: self.now)
 
-    return trio.run(draw, clock=trio.testing.MockClock(autojump_threshold=0))
-
-
-def test_bytes_come_at_the_rate() -> None:
-    assert run_on_a_mock_clock(*[(0, 100)] * 50) == pytest.approx(5000 / RATE, abs=BURST_S)
+    def wait(self, timeout: float | None = None) -> bool:
+        assert timeout is not None
+        self.now += timeout
+        return False
 
 
-def test_a_pause_is_made_up_for_by_a_short_burst_only() -> None:
-    assert run_on_a_mock_clock((10, 3000)) == pytest.approx(10 + 3000 / RATE - BURST_S)
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock(monkeypatch)
 
 
-def test_many_draw_from_one_bucket() -> None:
-    async def draw() -> float:
-        bucket, began = Bandwidth(RATE), anyio.current_time()
-        async with anyio.create_task_group() as tasks:
-            for _ in range(10):
-                tasks.start_soon(bucket.take, 500)
-        return anyio.current_time() - began
+def test_bytes_come_at_the_rate(clock: Clock) -> None:
+    bucket = Bandwidth(RATE)
+    for _ in range(50):
+        bucket.take(100, clock)
 
-    took_s: float = trio.run(draw, clock=trio.testing.MockClock(autojump_threshold=0))
-
-    assert took_s == pytest.approx(5000 / RATE, abs=BURST_S)
+    assert clock.now == pytest.approx(5000 / RATE, abs=BURST_S)
 
 
-def test_no_limit_is_no_wait() -> None:
-    async def draw() -> float:
-        await Bandwidth(None).take(10**12)
-        return anyio.current_time()
+def test_a_pause_is_made_up_for_by_a_short_burst_only(clock: Clock) -> None:
+    clock.now = 10.0
+    Bandwidth(RATE).take(3000, clock)
 
-    assert trio.run(draw, clock=trio.testing.MockClock(rate=0)) == 0
+    assert clock.now == pytest.approx(10 + 3000 / RATE - BURST_S)
+
+
+def test_many_threads_draw_from_one_bucket() -> None:
+    bucket, hurry, began = Bandwidth(1e6), threading.Event(), time.monotonic()
+    with ThreadPoolExecutor(10) as threads:
+        for _ in range(10):
+            threads.submit(bucket.take, 50_000, hurry)
+
+    assert time.monotonic() - began >= 0.5 - BURST_S
+
+
+def test_whoever_hurries_does_not_wait() -> None:
+    hurry = threading.Event()
+    hurry.set()
+    began = time.monotonic()
+    Bandwidth(1).take(1000, hurry)
+
+    assert time.monotonic() - began < 1
+
+
+def test_no_limit_is_no_wait(clock: Clock) -> None:
+    Bandwidth(None).take(10**12, clock)
+
+    assert clock.now == 0
 
 
 @pytest.mark.asyncio

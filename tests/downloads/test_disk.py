@@ -71,7 +71,7 @@ async def test_a_disk_that_refuses_a_write_is_told_as_such(cache: Path, monkeypa
     def full(*_: object) -> int:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(os, "pwritev", full)
+    monkeypatch.setattr(os, "pwrite", full)
 
     with pytest.raises(DiskFullError):
         await StoreSource([ScriptedStore(MODEL)]).fetch("MODEL_AND_TOKENIZER", ignore)

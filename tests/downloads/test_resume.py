@@ -43,7 +43,7 @@ def reopened(folder: Path, file: RemoteFile = FILE, boot: str = "boot") -> list[
 
 
 def write(partial: PartialFile, start: int, end: int) -> None:
-    partial.write(start, [memoryview(content(1, end - start))])
+    partial.write(start, memoryview(content(1, end - start)))
 
 
 @pytest.mark.asyncio
@@ -176,10 +176,14 @@ def test_a_journal_without_its_bytes_does_not_count(partial: PartialFile, tmp_pa
     assert reopened(tmp_path) == [(0, 1000)]
 
 
-def test_many_pieces_are_written_in_order(partial: PartialFile) -> None:
-    """More of them than the kernel takes in one call."""
-    data = content(3, 3000)
-    partial.write(0, [memoryview(data)[at : at + 1] for at in range(3000)])
+def test_what_the_kernel_takes_in_parts_is_written_whole(partial: PartialFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    data, write = content(3, 1000), os.pwrite
+
+    def write_some(file: int, piece: memoryview, at: int) -> int:
+        return write(file, piece[:7], at)
+
+    monkeypatch.setattr(os, "pwrite", write_some)
+    partial.write(0, memoryview(data))
     partial.close()
 
     assert partial.path.read_bytes() == data

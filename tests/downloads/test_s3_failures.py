@@ -238,7 +238,7 @@ async def test_a_full_disk_is_told_as_such_and_leaves_no_file_that_is_not_whole(
     def full(*_: object) -> int:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(os, "pwritev", full)
+    monkeypatch.setattr(os, "pwrite", full)
 
     with pytest.raises(DiskFullError, match=r"free some space .*or set EVENTINIT_CACHE"):
         await fetch(model_uri)

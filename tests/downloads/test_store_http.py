@@ -5,7 +5,7 @@ import json
 import logging
 import os
 from base64 import b64encode
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 
 import pytest
 
@@ -21,7 +21,7 @@ from eventinit.errors import (
     StoreUnavailableError,
 )
 from eventinit.ports import DownloadSettings
-from tests.downloads.store_reading import named, read, read_all
+from tests.downloads.store_reading import copy, named, read, read_all
 from tests.servers.plain_http import PlainHttp, plain_http
 
 pytestmark = [pytest.mark.real, pytest.mark.asyncio]
@@ -46,11 +46,6 @@ def opened(server: PlainHttp, stall_timeout_s: float = 5.0) -> HttpModels:
     store = open_store(uri, DownloadSettings(stall_timeout_s=stall_timeout_s))
     assert isinstance(store, HttpModels)
     return store
-
-
-async def collect(pieces: AsyncIterator[memoryview], got: bytearray) -> None:
-    async for piece in pieces:
-        got += piece
 
 
 async def test_shards_are_found_by_the_index_and_other_files_by_their_names(web: PlainHttp) -> None:
@@ -208,7 +203,7 @@ async def test_a_cut_loses_less_than_a_piece(web: PlainHttp) -> None:
     web.cut_after, got = 1_000_000, bytearray()
 
     with pytest.raises(StoreUnavailableError):
-        await collect(store.read(shard, 0, shard.size), got)
+        await copy(store, shard, got.extend)
 
     assert len(got) > 1_000_000 - 256 * 1024
     assert got == SHARDS[shard.name][: len(got)]

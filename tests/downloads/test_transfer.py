@@ -1,12 +1,14 @@
 """Fetching from a store that fails in every way, and still the bytes are right or the error is typed."""
 
 import itertools
-from collections.abc import AsyncIterator
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import anyio
 import pytest
 
+from eventinit.downloads.line import Line
 from eventinit.downloads.remote import RemoteFile
 from eventinit.downloads.store_source import StoreSource
 from eventinit.errors import (
@@ -51,21 +53,21 @@ async def test_the_model_comes_byte_for_byte(*, reads_ranges: bool, has_versions
 
 
 async def test_no_more_requests_run_at_a_time_than_the_settings_allow(monkeypatch: pytest.MonkeyPatch) -> None:
-    running, most = 0, 0
+    running: list[object] = []
+    most = 0
     store = ScriptedStore(MODEL, pace_s=0.001)
-    read = store.read
+    copy = store.copy
 
-    async def counted(file: RemoteFile, start: int, end: int) -> AsyncIterator[memoryview]:
-        nonlocal running, most
-        running += 1
-        most = max(most, running)
+    def counted(file: RemoteFile, start: int, end: int, write: Callable[[memoryview], object], line: Line) -> None:
+        nonlocal most
+        running.append(line)
+        most = max(most, len(running))
         try:
-            async for piece in read(file, start, end):
-                yield piece
+            copy(file, start, end, write, line)
         finally:
-            running -= 1
+            running.remove(line)
 
-    monkeypatch.setattr(store, "read", counted)
+    monkeypatch.setattr(store, "copy", counted)
     await fetch(store, settings=DownloadSettings(max_concurrency=3))
 
     assert most == 3
@@ -95,6 +97,21 @@ async def test_a_failure_is_tried_again(fault: Fault) -> None:
     store = ScriptedStore(MODEL, script=lambda r: fault if r.number == 0 else None, stall_timeout_s=0.2)
 
     assert contents((await fetch(store)).path) == MODEL
+
+
+async def test_a_store_that_asks_to_be_left_alone_is_left_alone() -> None:
+    asked_at: list[float] = []
+
+    def script(request: Request) -> Fault | None:
+        if request.name != "config.json":
+            return None
+        asked_at.append(time.monotonic())
+        busy = StoreUnavailableError("memory://model", "busy", retry_after_s=0.5)
+        return Fault(error=busy) if request.number == 0 else None
+
+    await fetch(ScriptedStore(MODEL, script=script))
+
+    assert asked_at[1] - asked_at[0] >= 0.5
 
 
 async def test_a_store_that_stays_down_is_named_with_the_file_and_its_own_answer() -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import ssl
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
@@ -34,6 +35,8 @@ class PlainHttp:
         statuses: What is answered for a file instead of its content; ``absent`` for those that are not there.
         cut_after: After how many bytes of a body the connection ends; ``silent_after`` after how many nothing comes.
         headers: Further headers by file.
+        redirects: Where files are instead, by name.
+        connections: How many connections there have been.
     """
 
     address: str = ""
@@ -51,6 +54,8 @@ class PlainHttp:
     cut_after: int | None = None
     silent_after: int | None = None
     headers: dict[str, dict[str, str]] = field(default_factory=dict[str, dict[str, str]])
+    redirects: dict[str, str] = field(default_factory=dict[str, str])
+    connections: int = 0
     stopping: threading.Event = field(default_factory=threading.Event)
 
     def etag(self, name: str) -> str:
@@ -58,12 +63,14 @@ class PlainHttp:
 
 
 @contextmanager
-def plain_http(files: dict[str, bytes]) -> Generator[PlainHttp]:
-    """Serve files as a folder ``/models/tiny`` for as long as the block lasts."""
+def plain_http(files: dict[str, bytes], tls: ssl.SSLContext | None = None) -> Generator[PlainHttp]:
+    """Serve files as a folder ``/models/tiny`` for as long as the block lasts, encrypted if there is a context."""
     state = PlainHttp(files=dict(files))
     handler = type("Handler", (_Handler,), {"state": state})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        state.address = f"http://127.0.0.1:{server.server_port}/models/tiny"
+        if tls:
+            server.socket = tls.wrap_socket(server.socket, server_side=True)
+        state.address = f"http{'s' * bool(tls)}://127.0.0.1:{server.server_port}/models/tiny"
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         try:
@@ -80,6 +87,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
         pass
+
+    def setup(self) -> None:
+        super().setup()
+        self.state.connections += 1
 
     def do_GET(self) -> None:
         self._answer()
@@ -114,6 +125,8 @@ class _Handler(BaseHTTPRequestHandler):
         name = unquote(parts.path).removeprefix("/models/tiny/")
         if state.query and parts.query != state.query:
             self._refuse(HTTPStatus.FORBIDDEN)
+        elif name in state.redirects:
+            self._redirect(state.redirects[name])
         elif name in state.statuses or name not in state.files:
             self._refuse(state.statuses.get(name, state.absent))
         elif self.headers.get("If-Match") not in {None, state.etag(name)}:
@@ -155,6 +168,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
         if state.silent_after is not None:
             state.stopping.wait(30)
+
+    def _redirect(self, address: str) -> None:
+        self.send_response(HTTPStatus.FOUND)
+        self.send_header("Location", address)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
 
     def _refuse(self, status: int) -> None:
         body = b"" if self.command == "HEAD" else b"<html>no</html>"

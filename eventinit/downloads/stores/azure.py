@@ -82,13 +82,17 @@ class AzureModels(ObjectStore):
         if not any(os.environ.get(name) for name in _IDENTITIES):
             self._is_anonymous = not await metadata_service_answers("AZURE_POD_IDENTITY_AUTHORITY_HOST")
 
-    async def _address(self, key: str) -> str | None:
+    @property
+    def _signs_here(self) -> bool:
+        return self._is_anonymous or bool(self._account.key or self._account.signature)
+
+    def _address(self, key: str) -> str | None:
         plain = f"{self._account.endpoint}/{self._container}/{quote(key)}"
         if self._is_anonymous:
             return plain
         if self._account.signature and not self._account.key:
             return f"{plain}?{self._account.signature}"
-        return await self._signed(key)
+        return self._signed(key)
 
     def _checksum_in(self, headers: Mapping[str, str]) -> Checksum | None:
         """Take the MD5 that whoever uploaded the blob left with it; ``Content-MD5`` itself may be that of the range."""

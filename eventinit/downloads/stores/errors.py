@@ -33,6 +33,12 @@ _METADATA_SERVICE = ("/latest/api/token", "/latest/meta-data", "/computeMetadata
 _TOKEN = ("TokenRequest", "TokenResponseBody", "token request")
 _WRONG_REGION = ("AuthorizationHeaderMalformed", "PermanentRedirect", "IllegalLocationConstraintException")
 _NO_RANGES = ("source: NotPartial", "Range request not supported")
+_STATUS_OF = {
+    PreconditionError: "412",
+    PermissionDeniedError: "403",
+    UnauthenticatedError: "401",
+    FileNotFoundError: "404",
+}
 _REFUSED = {"401", "403", "407"}
 _CHANGED = {"412", "416"}
 _BUSY = {"408", "425", "429"}
@@ -97,18 +103,37 @@ def redacted(text: str) -> str:
 def _meaning(error: Exception, place: Place, file: RemoteFile | None) -> DownloadError:
     """Choose the error by status, code and kind; the store's own text is left to the chained cause."""
     text = str(error)
-    status, code = _first(_STATUS, text), _first(_CODE, text)
-    answer = " ".join(filter(None, (status, code)))
-    if meaning := _credentials_or_key(place, answer, text) or _wrong_region(place, status, code, text):
+    known = (status for kind, status in _STATUS_OF.items() if isinstance(error, kind))
+    status, code = _first(_STATUS, text) or next(known, ""), _first(_CODE, text)
+    if meaning := _credentials_or_key(place, f"{status} {code}".strip(), text):
         return meaning
-    if file and (isinstance(error, PreconditionError) or status in _CHANGED):
+    if place.region and "redirect without LOCATION" in text:
+        return _wrong_region(place, place.region)
+    return _answered(place, file, status, code) if status or code else _trouble(place, _what(place, file), text)
+
+
+def answered(place: Place, file: RemoteFile, status: int, body: str, retry_after_s: float = 0.0) -> DownloadError:
+    """Return the error for a web server's answer that is not what was asked for."""
+    return _answered(place, file, str(status), _first(_CODE, body), retry_after_s)
+
+
+def _answered(
+    place: Place, file: RemoteFile | None, status: str, code: str, retry_after_s: float = 0.0
+) -> DownloadError:
+    what, answer = _what(place, file), f"{status} {code}".strip()
+    if place.region and (status == "301" or code in _WRONG_REGION):
+        return _wrong_region(place, place.region)
+    if file and status in _CHANGED:
         return ObjectChangedError(place.source, file.name)
-    what = f"the object {file.key!r}" if file else place.holder
-    if _is_refusal(error, status, code):
-        return refusal(place, what, answer or type(error).__name__)
-    if isinstance(error, FileNotFoundError) or status == "404":
+    if status in _REFUSED or code == "PublicAccessNotPermitted":
+        return refusal(place, what, answer)
+    if status == "404":
         return missing(place, what)
-    return _trouble(place, what, answer, text)
+    return unexpected(place, what, answer, retry_after_s)
+
+
+def _what(place: Place, file: RemoteFile | None) -> str:
+    return f"the object {file.key!r}" if file else place.holder
 
 
 def _credentials_or_key(place: Place, answer: str, text: str) -> DownloadError | None:
@@ -125,17 +150,12 @@ def _credentials_or_key(place: Place, answer: str, text: str) -> DownloadError |
     return kind(place.source, f"{problem} ({answer or 'it does not answer'}); {place.access}")
 
 
-def _wrong_region(place: Place, status: str, code: str, text: str) -> DownloadError | None:
-    is_elsewhere = status == "301" or code in _WRONG_REGION or "redirect without LOCATION" in text
-    if not (place.region and is_elsewhere):
-        return None
-    return DownloadError(place.source, f"the bucket is in another region; set {place.region} to that of the bucket")
+def _wrong_region(place: Place, setting: str) -> DownloadError:
+    return DownloadError(place.source, f"the bucket is in another region; set {setting} to that of the bucket")
 
 
-def _trouble(place: Place, what: str, answer: str, text: str) -> DownloadError:
-    """Return the error for an answer that is no refusal, for a connection that ended, and for silence."""
-    if answer:
-        return unexpected(place, what, answer)
+def _trouble(place: Place, what: str, text: str) -> DownloadError:
+    """Return the error for a connection that ended, for silence, and for what nobody has foreseen."""
     kind = _first(_KIND, text)
     is_connected = kind != "Connect" and "kind: Connect" not in text
     if kind == "Timeout" and is_connected:
@@ -143,17 +163,24 @@ def _trouble(place: Place, what: str, answer: str, text: str) -> DownloadError:
     if kind:
         return cut(place, what) if is_connected else silent_address(place)
     if any(part in text for part in _NO_RANGES):
-        return DownloadError(place.source, f"{place.endpoint} cannot read {what} from its middle; use another store")
+        return without_ranges(place, what)
     said = redacted(text.partition("\n")[0])
     return DownloadError(place.source, f"{what} cannot be read: {said}; check model_source and the store's settings")
 
 
-def unexpected(place: Place, what: str, answer: str) -> DownloadError:
+def without_ranges(place: Place, what: str) -> DownloadError:
+    """Return the error for a store that sends a whole object when it is asked for a part."""
+    return DownloadError(place.source, f"{place.endpoint} cannot read {what} from its middle; use another store")
+
+
+def unexpected(place: Place, what: str, answer: str, retry_after_s: float = 0.0) -> DownloadError:
     """Return the error for a status that is neither success, refusal nor absence; later it may be another."""
     problem = (
         f"{place.endpoint} answered {answer} when asked for {what}; check {place.setting} and that the store is up"
     )
-    return (StoreUnavailableError if _is_transient(answer) else DownloadError)(place.source, problem)
+    if _is_transient(answer):
+        return StoreUnavailableError(place.source, problem, retry_after_s)
+    return DownloadError(place.source, problem)
 
 
 def silent_address(place: Place) -> StoreUnavailableError:
@@ -188,12 +215,6 @@ def cut(place: Place, what: str) -> StoreUnavailableError:
 
 def _is_transient(answer: str) -> bool:
     return (answer[0] == "5" and not answer.startswith(_NEVER)) or answer[:3] in _BUSY
-
-
-def _is_refusal(error: Exception, status: str, code: str) -> bool:
-    if isinstance(error, PermissionDeniedError | UnauthenticatedError) or status in _REFUSED:
-        return True
-    return code == "PublicAccessNotPermitted"
 
 
 def _first(pattern: re.Pattern[str], text: str) -> str:

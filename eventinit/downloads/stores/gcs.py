@@ -1,6 +1,7 @@
 """Buckets of Google Cloud Storage."""
 
 import base64
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,13 +20,8 @@ from eventinit.ports import DownloadSettings
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, RetryConfig
 
-_CREDENTIALS = (
-    "GOOGLE_APPLICATION_CREDENTIALS",
-    "GOOGLE_SERVICE_ACCOUNT",
-    "GOOGLE_SERVICE_ACCOUNT_PATH",
-    "GOOGLE_SERVICE_ACCOUNT_KEY",
-    "GOOGLE_BEARER_TOKEN",
-)
+_KEYS = ("GOOGLE_SERVICE_ACCOUNT", "GOOGLE_SERVICE_ACCOUNT_PATH", "GOOGLE_SERVICE_ACCOUNT_KEY")
+_CREDENTIALS = (*_KEYS, "GOOGLE_APPLICATION_CREDENTIALS", "GOOGLE_BEARER_TOKEN")
 _GCLOUD_LOGIN = Path(".config/gcloud/application_default_credentials.json")
 _GOOGLE = "https://storage.googleapis.com"
 
@@ -68,10 +64,15 @@ class GcsModels(ObjectStore):
             return
         self._is_anonymous = not await metadata_service_answers("GCE_METADATA_HOST")
 
-    async def _address(self, key: str) -> str | None:
+    @property
+    def _signs_here(self) -> bool:
+        # Without the key of a service account, Google is asked for each signature.
+        return self._is_anonymous or _has_private_key()
+
+    def _address(self, key: str) -> str | None:
         if self._is_anonymous:
             return f"{self._endpoint or _GOOGLE}/{self._bucket}/{quote(key)}"
-        return await self._signed(key)
+        return self._signed(key)
 
     def _checksum_in(self, headers: Mapping[str, str]) -> Checksum | None:
         """Take the MD5, or the CRC32C where there is no MD5: of objects that were composed of parts."""
@@ -83,6 +84,16 @@ class GcsModels(ObjectStore):
             if value := found.get(algorithm):
                 return Checksum(algorithm, base64.b64decode(value).hex())
         return None
+
+
+def _has_private_key() -> bool:
+    if any(map(os.environ.get, _KEYS)):
+        return True
+    try:
+        said = json.loads(Path(os.environ.get("GOOGLE_APPLICATION_CREDENTIALS", "")).read_bytes())
+    except (OSError, ValueError):
+        return False
+    return isinstance(said, dict) and "private_key" in said
 
 
 def _emulator() -> str:

@@ -92,7 +92,7 @@ class HttpModels(ObjectStore):
         """Whether the server sent one byte when it was asked for one; known after ``list``."""
         return self._reads_ranges
 
-    async def list(self) -> Sequence[RemoteFile]:
+    async def _list(self) -> Sequence[RemoteFile]:
         """List the folder, or find the files of the model without a listing."""
         async with self._probe() as probe:
             files = await self._listed() or await self._found(probe)
@@ -180,8 +180,7 @@ class HttpModels(ObjectStore):
                 f"{self._place.endpoint} does not tell the size of {name!r}, so nobody could tell when it is complete;"
                 " let the server send Content-Length",
             )
-        modified = answer.headers.get("last-modified")
-        version = _version(answer.headers.get("etag"), parsedate_to_datetime(modified) if modified else None)
+        version = self._version_told(answer.headers)
         return RemoteFile(name, self._key(name), answer.size, version, self._checksum_in(answer.headers))
 
     @asynccontextmanager
@@ -204,7 +203,11 @@ class HttpModels(ObjectStore):
     async def _require_access(self) -> None:
         """Return at once: an address is all that there is."""
 
-    async def _address(self, key: str) -> str | None:
+    @property
+    def _signs_here(self) -> bool:
+        return True
+
+    def _address(self, key: str) -> str | None:
         return self._url(key)
 
     def _url(self, key: str) -> str:
@@ -215,6 +218,10 @@ class HttpModels(ObjectStore):
 
     def _version(self, meta: "ObjectMeta") -> str | None:
         return _version(meta["e_tag"], meta["last_modified"])
+
+    def _version_told(self, headers: Mapping[str, str]) -> str | None:
+        modified = headers.get("last-modified")
+        return _version(headers.get("etag"), parsedate_to_datetime(modified) if modified else None)
 
     def _options(self, file: RemoteFile, start: int, end: int) -> "obstore.GetOptions":
         options: obstore.GetOptions = {}

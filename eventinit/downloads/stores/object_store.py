@@ -2,19 +2,29 @@
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import aclosing
 from datetime import timedelta
-from functools import cached_property
+from functools import cached_property, partial
+from http import HTTPStatus
+from http.client import HTTPResponse
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import obstore
 
+from eventinit.downloads.interruption import Interruption
+from eventinit.downloads.line import Line
 from eventinit.downloads.remote import CHECKSUM_WORTH_BYTES, Checksum, RemoteFile
-from eventinit.downloads.stores.errors import Place, cut, store_errors
+from eventinit.downloads.stores.errors import Place, cut, store_errors, without_ranges
+from eventinit.downloads.stores.own_loop import run_on_own_loop
 from eventinit.downloads.stores.probe import Probe
-from eventinit.errors import ModelNotFoundError, ObjectChangedError
+from eventinit.downloads.stores.range_reader import RangeReader, first_headers, headers_of, told_range
+from eventinit.errors import AccessDeniedError, ModelNotFoundError, ObjectChangedError
 from eventinit.logs import log_event
 from eventinit.ports import DownloadSettings
+from eventinit.threads import run_in_thread
 
 if TYPE_CHECKING:
     from obstore import ObjectMeta
@@ -41,6 +51,7 @@ class ObjectStore(ABC):
         self._place = place
         self._prefix = prefix
         self._stall_timeout_s = settings.stall_timeout_s
+        self._is_direct: bool | None = None
 
     @property
     def source(self) -> str:
@@ -58,7 +69,13 @@ class ObjectStore(ABC):
         return True
 
     async def list(self) -> Sequence[RemoteFile]:
-        """List every file of the model."""
+        """List every file of the model, off the program's event loop: opening a client and long lists take a while."""
+        hurry = Interruption()
+        return await run_in_thread(
+            partial(run_on_own_loop, self._list, hurry), name=f"listing {self.source}", hurry=hurry
+        )
+
+    async def _list(self) -> Sequence[RemoteFile]:
         await self._require_access()
         with store_errors(self._place):
             found = [self._file(meta) async for meta in list_objects(self._client, self._prefix or None)]
@@ -72,8 +89,10 @@ class ObjectStore(ABC):
         """Ask for the headers of a large file, and return the checksum that they tell of just this content."""
         if file.checksum or file.size < CHECKSUM_WORTH_BYTES:
             return file.checksum
+        hurry = Interruption()
+        ask = partial(self._headers, file, hurry)
         try:
-            headers = await self._headers(file)
+            headers = await run_in_thread(ask, name=f"asking for a checksum of {file.name}", hurry=hurry)
         except Exception as error:  # noqa: BLE001 - signing alone fails in many ways; the file is fetched all the same
             log_event(logging.DEBUG, "checksum_unknown", source=self.source, problem=type(error).__name__)
             return None
@@ -81,10 +100,57 @@ class ObjectStore(ABC):
             return None
         return self._checksum_in(headers)
 
-    async def read(self, file: RemoteFile, start: int, end: int) -> AsyncIterator[memoryview]:
-        """Yield the bytes from ``start`` up to ``end`` as they arrive."""
+    def copy(self, file: RemoteFile, start: int, end: int, write: Callable[[memoryview], object], line: Line) -> None:
+        """Hand on the bytes from ``start`` up to ``end``: from a socket if there is an address, else by obstore."""
         if start >= end:
             return
+        with store_errors(self._place, file):
+            address = self._direct_address(file.key)
+        if address is not None:
+            reader = RangeReader(self._place, file, line, partial(self._require_told, file, start))
+            try:
+                reader.copy(address, self._request(file, start, end), end - start, write)
+            except AccessDeniedError:
+                # A policy may refuse signed addresses where it allows signed requests.
+                self._is_direct = False
+            else:
+                return
+        run_on_own_loop(lambda: self._copy_by_client(file, start, end, write), line.hurry)
+
+    def _direct_address(self, key: str) -> str | None:
+        """Return an address that needs nothing but a socket."""
+        if self._is_direct is False:
+            return None
+        address = self._address(key) if self._signs_here else None
+        if self._is_direct is None:
+            self._is_direct = address is not None and not _goes_through_proxy(address)
+        return address if self._is_direct else None
+
+    def _request(self, file: RemoteFile, start: int, end: int) -> Mapping[str, str]:
+        options = self._options(file, start, end)
+        headers = {"User-Agent": "eventinit"}
+        if "range" in options:
+            headers["Range"] = f"bytes={start}-{end - 1}"
+        if "if_match" in options:
+            headers["If-Match"] = str(options["if_match"])
+        return headers
+
+    def _require_told(self, file: RemoteFile, start: int, response: HTTPResponse) -> None:
+        if self.reads_ranges and response.status != HTTPStatus.PARTIAL_CONTENT:
+            raise without_ranges(self._place, f"the object {file.key!r}")
+        size, first = told_range(response)
+        is_same = _is_same(self._version_told(headers_of(response)), file.version)
+        if not is_same or size not in {None, file.size} or first not in {None, start}:
+            raise ObjectChangedError(self.source, file.name)
+
+    async def _copy_by_client(
+        self, file: RemoteFile, start: int, end: int, write: Callable[[memoryview], object]
+    ) -> None:
+        async with aclosing(self._pieces(file, start, end)) as pieces:
+            async for piece in pieces:
+                write(piece)
+
+    async def _pieces(self, file: RemoteFile, start: int, end: int) -> AsyncGenerator[memoryview]:
         options = self._options(file, start, end)
         missing = end - start
         with store_errors(self._place, file):
@@ -105,9 +171,14 @@ class ObjectStore(ABC):
     async def _require_access(self) -> None:
         """Return when requests can be signed, or need not be; raise ``AccessDeniedError`` else."""
 
+    @property
     @abstractmethod
-    async def _address(self, key: str) -> str | None:
-        """Return an address at which anyone may GET the object for some minutes, or None."""
+    def _signs_here(self) -> bool:
+        """Whether an address costs no request."""
+
+    @abstractmethod
+    def _address(self, key: str) -> str | None:
+        """Return an address at which anyone may GET the object for some minutes, or None; this may block."""
 
     @abstractmethod
     def _checksum_in(self, headers: Mapping[str, str]) -> Checksum | None:
@@ -115,6 +186,9 @@ class ObjectStore(ABC):
 
     def _version(self, meta: "ObjectMeta") -> str | None:
         return meta["e_tag"]
+
+    def _version_told(self, headers: Mapping[str, str]) -> str | None:
+        return headers.get("etag")
 
     def _options(self, file: RemoteFile, start: int, end: int) -> "obstore.GetOptions":
         options: obstore.GetOptions = {"range": (start, end)}
@@ -129,22 +203,26 @@ class ObjectStore(ABC):
 
     def _require_same(self, file: RemoteFile, meta: "ObjectMeta") -> None:
         # Not every store honours If-Match, and a shorter object is answered with what there is.
-        if meta["size"] != file.size or (file.version and bare(self._version(meta)) != bare(file.version)):
+        if meta["size"] != file.size or not _is_same(self._version(meta), file.version):
             raise ObjectChangedError(self.source, file.name)
 
-    async def _headers(self, file: RemoteFile) -> Mapping[str, str] | None:
+    def _headers(self, file: RemoteFile, hurry: Interruption) -> Mapping[str, str] | None:
         """Return the headers of a request for the object's first byte: signed HEADs are refused by some stores."""
-        address = await self._address(file.key)
-        if address is None:
-            return None
+        address = self._direct_address(file.key)
+        if address is not None:
+            return first_headers(self._place, file, address, hurry)
+        address = self._address(file.key)
+        return run_on_own_loop(lambda: self._probed(address), hurry) if address else None
+
+    async def _probed(self, address: str) -> Mapping[str, str] | None:
         async with Probe(self._stall_timeout_s) as probe:
             answer = await probe.first_byte(address)
         return answer.headers if answer.has_content else None
 
-    async def _signed(self, key: str) -> str:
-        """Return an address that obstore has signed; some stores are asked for the signature.."""
+    def _signed(self, key: str) -> str:
+        """Return an address that obstore has signed; some stores are asked for the signature."""
         client: Any = self._client
-        signed: str = await obstore.sign_async(client, "GET", key, _SIGNATURE_LASTS)
+        signed: str = obstore.sign(client, "GET", key, _SIGNATURE_LASTS)
         return signed
 
     @cached_property
@@ -182,6 +260,15 @@ def without_folder_markers(files: Sequence[RemoteFile]) -> list[RemoteFile]:
 def _parents(name: str) -> Iterator[str]:
     while name := name.rpartition("/")[0]:
         yield name
+
+
+def _goes_through_proxy(address: str) -> bool:
+    parts = urlsplit(address)
+    return parts.scheme in getproxies() and not proxy_bypass(parts.netloc)
+
+
+def _is_same(told: str | None, listed: str | None) -> bool:
+    return not listed or bare(told) == bare(listed)
 
 
 def bare(etag: str | None) -> str | None:

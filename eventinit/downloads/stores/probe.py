@@ -1,20 +1,18 @@
 """Ask a web server for headers and small texts, on the event loop, without leaving a signed address in any log."""
 
 import logging
-import os
 from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
-from functools import cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Self, final
 
 import anyio
 from anyio import to_thread
 
-if TYPE_CHECKING:
-    import ssl
+from eventinit.downloads.stores.certificates import certificates
 
+if TYPE_CHECKING:
     import httpx2
 
 REQUESTS = 8
@@ -133,18 +131,10 @@ def _open_client(timeout_s: float) -> "httpx2.AsyncClient":
     logging.getLogger("httpx2").addFilter(_is_not_ours)
     limits: Any = httpx2.Limits(max_connections=REQUESTS)
     return httpx2.AsyncClient(
-        verify=_certificates(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")),
+        verify=certificates(),
         # Sizes and checksums are wanted of the file as it is, not of a compressed form.
         headers={"Accept-Encoding": "identity"},
         timeout=httpx2.Timeout(timeout_s, connect=_CONNECT_TIMEOUT_S),
         limits=limits,
         follow_redirects=True,
     )
-
-
-@cache
-def _certificates(file: str | None, folder: str | None) -> "ssl.SSLContext":  # noqa: ARG001 - httpx2 reads both
-    """Load the certificates once for each place that the environment names: it costs more than a request."""
-    import httpx2
-
-    return httpx2.create_ssl_context()

@@ -28,6 +28,7 @@ _CREDENTIALS = (
 _SET_KEYS = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (and AWS_SESSION_TOKEN for temporary keys)"
 _MD5 = re.compile(r"[0-9a-f]{32}")
 _DIRECTORY_BUCKET = "--x-s3"
+_IN_HEADERS = ("AWS_SSE_CUSTOMER_KEY_BASE64", "AWS_REQUEST_PAYER")
 
 
 @final
@@ -68,9 +69,14 @@ class S3Models(ObjectStore):
             f"there are no credentials in the environment; {_SET_KEYS}, or AWS_SKIP_SIGNATURE=true for a public bucket",
         )
 
-    async def _address(self, key: str) -> str | None:
+    @property
+    def _signs_here(self) -> bool:
+        # What else a request has to say is not in an address.
+        return not self._bucket.endswith(_DIRECTORY_BUCKET) and not any(map(os.environ.get, _IN_HEADERS))
+
+    def _address(self, key: str) -> str | None:
         if not _is_anonymous():
-            return await self._signed(key)
+            return self._signed(key)
         if is_true(os.environ.get("AWS_VIRTUAL_HOSTED_STYLE_REQUEST")):
             return None
         region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"

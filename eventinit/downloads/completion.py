@@ -1,0 +1,63 @@
+"""Where a large file begins and ends on the disk: it is opened, checked when it is all there, and given its name."""
+
+import threading
+
+from eventinit.downloads.job import Job, expected_checksum
+from eventinit.downloads.large_file import LargeFile
+from eventinit.downloads.manifest import HeldFile
+from eventinit.downloads.mirrors import Place
+from eventinit.downloads.partial_file import PartialFile, adopt_complete, remove_partial
+from eventinit.downloads.remote import Checksum
+from eventinit.downloads.small_files import Damage, is_broken, is_held
+from eventinit.downloads.verification import digest_of_file
+from eventinit.downloads.workspace import Workspace
+
+
+def try_open(workspace: Workspace, job: Job, place: Place) -> PartialFile | HeldFile | None:
+    """Return the partial file to fetch into, the record of a file that is complete, or None while others fetch it."""
+    name = job.file.name
+    if not workspace.locks.try_acquire(name):
+        return None
+    entry = workspace.manifest.refresh().files.get(name)
+    if entry is None or not is_held(entry, job):
+        entry = adopt_complete(workspace.folder, job.file, job.origin, job.path)
+        if entry:
+            workspace.manifest.add([entry], durable=True)
+    if entry:
+        remove_partial(workspace.folder, name)
+        workspace.locks.release(name)
+        return entry
+    file = PartialFile(workspace.folder, place.file, place.store.source, workspace.boot_id)
+    workspace.partials.add(file)
+    return file
+
+
+def check(large: LargeFile, *, full: bool, hurry: threading.Event) -> HeldFile | Damage:
+    """Compare a file with what is known of it; ``full`` computes a checksum where the store has none."""
+    job, path = large.job, large.partial.path
+    size = path.stat().st_size
+    if size != job.file.size:
+        return Damage(job, f"{job.file.size} bytes", f"{size} bytes")
+    expected = expected_checksum(job.file, large.place.file)
+    actual: Checksum | None = None
+    if expected or full:
+        actual = digest_of_file(path, expected.algorithm if expected else "sha256", hurry)
+    if expected and actual and actual != expected:
+        return Damage(job, f"{expected.algorithm} {expected.value}", actual.value)
+    if problem := is_broken(job.file.name, path):
+        return Damage(job, "the header of a safetensors file", problem)
+    return job.record(actual, compared=bool(expected), mtime_ns=0, boot_id=None)
+
+
+def publish(workspace: Workspace, large: LargeFile, entry: HeldFile) -> None:
+    """Give a file that is right its final name, and record it."""
+    done = large.partial.publish(large.job.path, entry)
+    workspace.manifest.add([done], durable=True)
+    discard(workspace, large)
+
+
+def discard(workspace: Workspace, large: LargeFile) -> None:
+    """Remove what is left of the fetch of a file, and let others have its lock."""
+    large.partial.discard()
+    workspace.partials.discard(large.partial)
+    workspace.locks.release(large.job.file.name)
