@@ -1,6 +1,7 @@
 """What all stores that obstore reads share: listing, ranges as streams, and a file's checksum."""
 
 import logging
+import os
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
@@ -36,6 +37,12 @@ PIECE_BYTES = 256 * 1024
 
 _PAGE = 1000
 _SIGNATURE_LASTS = timedelta(minutes=5)
+# What the environment may tell obstore's connections beyond the address.
+_CLIENT_SETTINGS = tuple(
+    f"{kind}_{setting}"
+    for kind in ("AWS", "AZURE", "GOOGLE")
+    for setting in ("PROXY_URL", "ALLOW_INVALID_CERTIFICATES")
+)
 _CONNECT_TIMEOUT = timedelta(seconds=4)
 # One request may bring a whole model from a server without ranges; a stalled one ends by the read timeout.
 _REQUEST_TIMEOUT = timedelta(days=7)
@@ -119,12 +126,10 @@ class ObjectStore(ABC):
 
     def _direct_address(self, key: str) -> str | None:
         """Return an address that needs nothing but a socket."""
-        if self._is_direct is False:
-            return None
-        address = self._address(key) if self._signs_here else None
         if self._is_direct is None:
+            address = self._address(key) if self._signs_here else None
             self._is_direct = address is not None and not _goes_through_proxy(address)
-        return address if self._is_direct else None
+        return self._address(key) if self._is_direct else None
 
     def _request(self, file: RemoteFile, start: int, end: int) -> Mapping[str, str]:
         options = self._options(file, start, end)
@@ -264,6 +269,8 @@ def _parents(name: str) -> Iterator[str]:
 
 def _goes_through_proxy(address: str) -> bool:
     parts = urlsplit(address)
+    if any(map(os.environ.get, _CLIENT_SETTINGS)):
+        return True
     return parts.scheme in getproxies() and not proxy_bypass(parts.netloc)
 
 

@@ -3,12 +3,11 @@
 import re
 import socket
 from collections.abc import Callable, Generator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from functools import partial
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection, RemoteDisconnected
 from io import BufferedReader
-from itertools import count
 from select import POLLIN, poll
 from time import monotonic
 from typing import Any, final
@@ -27,8 +26,7 @@ SLICE_BYTES = 256 * 1024
 
 FLUSH_S = 1.0
 REDIRECTS = 5
-ATTEMPTS = 3
-_BACKOFF_S = 0.5
+_RETRY_WAITS_S = (0.5, 1.0)
 _CONNECT_TIMEOUT_S = 4.0
 _LONGEST_ERROR = 16 * 1024
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
@@ -85,9 +83,9 @@ class RangeReader:
         host = f"{parts.scheme}://{parts.netloc}"
         connection = self._idle(host) or self._connected(host)
         response: HTTPResponse | None = None
-        # Shut down below TLS, so that what has come is still decrypted and then ends.
-        with self._line.hurry.ending(partial(_shut_down, connection.sock)):
-            try:
+        try:
+            # Shut down below TLS, so that what has come is still decrypted and then ends.
+            with self._line.hurry.ending(partial(_shut_down, connection.sock)):
                 with self._failures():
                     connection.request("GET", address.removeprefix(host), headers=headers)
                     response = connection.getresponse()
@@ -96,14 +94,14 @@ class RangeReader:
                 self._require_content(response)
                 self._accept(response)
                 self._pass_on(response, count, write)
-            finally:
-                if response and response.isclosed() and connection.sock:
-                    self._line.connections[host] = connection
-                else:
-                    # An answer that ends with its connection has taken the socket over.
-                    if response:
-                        response.close()
-                    connection.close()
+        finally:
+            if response and response.isclosed() and connection.sock:
+                self._line.connections[host] = connection
+            else:
+                # An answer that ends with its connection has taken the socket over.
+                if response:
+                    response.close()
+                connection.close()
         return None
 
     def _idle(self, host: str) -> HTTPConnection | None:
@@ -180,14 +178,12 @@ def first_headers(place: Place, file: RemoteFile, address: str, hurry: Interrupt
     line.hurry = hurry
     reader = RangeReader(place, file, line, lambda response: found.update(headers_of(response)))
     with closing(line):
-        for attempt in count(1):
-            try:
+        for wait_s in _RETRY_WAITS_S:
+            with suppress(StoreUnavailableError):
                 reader.copy(address, {"Range": "bytes=0-0"}, 1, len)
-            except StoreUnavailableError:
-                if attempt == ATTEMPTS or hurry.wait(_BACKOFF_S * attempt):
-                    raise
-            else:
-                break
+                return found
+            hurry.wait(wait_s)
+        reader.copy(address, {"Range": "bytes=0-0"}, 1, len)
     return found
 
 

@@ -42,7 +42,8 @@ def _lines(report: Report) -> Iterator[str]:
 
 
 def _verdict(target: Target) -> Row:
-    limit = f"{'at least' if target.at_least else 'at most'} {target.limit:g} {target.unit}"
+    bound = "at least" if target.at_least else "at most"
+    limit = "-" if target.limit is None else f"{bound} {target.limit:g} {target.unit}"
     return [target.verdict, target.name, limit, f"{target.measured:.2f} {target.unit}"]
 
 
