@@ -20,7 +20,7 @@ def told(real_environment: dict[str, str], tiny_uri: str) -> dict[str, Any]:
     path = os.pathsep.join([str(HERE / "fake_gpu"), real_environment["PYTHONPATH"]])
     command = [sys.executable, str(HERE / "cluster_start.py"), tiny_uri]
     environment = {**real_environment, "PYTHONPATH": path}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=400, check=False)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=False)
     lines = [line for line in done.stdout.splitlines() if line.startswith("REPORT ")]
     assert lines, f"the starts failed:\n{done.stdout[-2000:]}\n{done.stderr[-5000:]}"
     report: dict[str, Any] = json.loads(lines[-1].removeprefix("REPORT "))
