@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Self, Union, cast, get_args, get_origin
@@ -76,6 +77,8 @@ class DownloadConfig(Section):
         attempts: How often a request is tried on each mirror.
         include: Globs of file names; if there are any, only what matches one is fetched.
         exclude: Globs of file names that are not fetched.
+        prefetch: ``candidates``: nodes with room for a bundle of the placement group begin to fetch before it is
+            placed, and those that it is not placed on stop.
     """
 
     verify: Literal["size", "full"] = "size"
@@ -85,10 +88,11 @@ class DownloadConfig(Section):
     attempts: Annotated[int, Field(ge=1)] = 5
     include: tuple[Text, ...] = ()
     exclude: tuple[Text, ...] = ()
+    prefetch: Literal["none", "candidates"] = "none"
 
     def settings(self) -> DownloadSettings:
-        """Return the same for the downloads."""
-        return DownloadSettings(**{name: getattr(self, name) for name in type(self).model_fields})
+        """Return what of it concerns the fetch of one node."""
+        return DownloadSettings(**{field.name: getattr(self, field.name) for field in fields(DownloadSettings)})
 
 
 class HandlerConfig(Section):

@@ -25,6 +25,7 @@ EventInitError
 │   ├── StoreUnavailableError (ConnectionError)    the store does not answer
 │   │   └── StoreSilentError (TimeoutError)        it answered nothing, or no further byte, for too long
 │   ├── StalledError (TimeoutError)                no byte came for too long
+│   ├── ModelPathError                             nodes that keep the model under different paths
 │   ├── ObjectChangedError                         the store has another content than when it was listed
 │   ├── IntegrityError (ValueError)                a file that came out other than the store has it
 │   ├── DiskFullError                              the model does not fit on the disk
@@ -44,6 +45,7 @@ the way from a Ray task to the caller.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Self
 
 from eventinit.suggestion import did_you_mean
@@ -334,6 +336,25 @@ class StalledError(DownloadError, TimeoutError):
             source,
             f"{file} stalled: no byte came for {silent_s:g} s from {_list(mirrors)};"
             " check the network and the store, or raise download.stall_timeout_s",
+        )
+
+
+class ModelPathError(DownloadError):
+    """Raised when another node keeps the model under another path than this one.
+
+    Attributes:
+        path: The model's folder on this node, which the engine's workers are given on every node.
+        elsewhere: Its folder on each node where it is another one.
+    """
+
+    def __init__(self, source: str, path: Path, elsewhere: Mapping[str, Path]) -> None:
+        self.path = path
+        self.elsewhere = dict(elsewhere)
+        others = _list(f"{there} on node {node_id}" for node_id, there in self.elsewhere.items())
+        super().__init__(
+            source,
+            f"the model is at {path} on this node and at {others}, but the engine's workers look for it at one path;"
+            " set EVENTINIT_CACHE (for models of the Hub HF_HOME) to the same path on every node",
         )
 
 

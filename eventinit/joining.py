@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 @final
 class Awaited(Generic[T]):
-    """A value that one branch provides, once, and others wait for."""
+    """A value that one branch provides and others wait for; the first counts."""
 
     def __init__(self) -> None:
         self._there = Event()

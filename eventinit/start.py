@@ -3,9 +3,10 @@
 import logging
 import math
 import uuid
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal, final
 
 from anyio import CancelScope, current_time, get_cancelled_exc_class, move_on_after
@@ -16,10 +17,10 @@ from eventinit.config import LLMConfig
 from eventinit.context import NodeInitializationContext
 from eventinit.errors import HandlerError, PhaseTimeoutError
 from eventinit.events import LifecycleEvent, PhaseFailed, PhaseOutcome, PostEvent, StartEvent
-from eventinit.joining import typed_errors
+from eventinit.joining import Awaited, typed_errors
 from eventinit.logs import log_event
 from eventinit.outcome import Outcome
-from eventinit.ports import Backends, Cluster
+from eventinit.ports import Backends, Cluster, ClusterNode
 from eventinit.timeline import Span, Timeline
 from eventinit.undo import UndoList
 
@@ -76,6 +77,10 @@ class Start:
     timeline: Timeline = field(default_factory=Timeline)
     on_nodes: LLMConfig | None = None
     """The configuration with only those subscribers that are built on other nodes as well; None without any."""
+    candidates: Awaited[Sequence[ClusterNode]] = field(default_factory=Awaited[Sequence[ClusterNode]])
+    """The other nodes that the group may come to be on, once it is asked for."""
+    paths_elsewhere: dict[str, Path] = field(default_factory=dict[str, Path])
+    """Where the model is on each other node that has fetched it."""
     id: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
 
     async def ask(self, event_type: type[LifecycleEvent]) -> Outcome:

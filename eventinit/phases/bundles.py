@@ -12,6 +12,8 @@ ACCELERATORS = frozenset({"GPU", "TPU", "NPU", "HPU", "neuron_cores"})
 """Ray's names of resources that are devices."""
 _SIZES_OF_A_REPLICA = ("tensor_parallel_size", "pipeline_parallel_size", "prefill_context_parallel_size")
 
+MOST_CANDIDATES = 64
+
 
 def worker_count(arguments: Mapping[str, Any]) -> int:
     """Return how many workers an engine has: those of one replica of the model, for each replica that it runs.
@@ -73,6 +75,15 @@ def why_never_placed(bundles: Sequence[Bundle], strategy: Strategy, nodes: Seque
         had = {name: there.get(name, 0) for name in total}
         return f"together they need {_text(total)} and the cluster has {_text(had)}"
     return None
+
+
+def candidates(bundles: Sequence[Bundle], nodes: Sequence[ClusterNode]) -> list[ClusterNode]:
+    """Return the other nodes that have room for a bundle, or 64 of them: a cluster may have a thousand."""
+
+    def has_room(node: ClusterNode) -> bool:
+        return any(_fits(bundle, node.resources) for bundle in bundles)
+
+    return [node for node in nodes if not node.is_local and has_room(node)][:MOST_CANDIDATES]
 
 
 def _fits(bundle: Mapping[str, float], resources: Mapping[str, float]) -> bool:

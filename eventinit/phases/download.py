@@ -8,7 +8,7 @@ from eventinit.events import PostDownload, PreDownload
 from eventinit.joining import Awaited, together
 from eventinit.luggage import ON_NODES
 from eventinit.node_download import NodeDownload
-from eventinit.phases.node_downloads import fetch_on_others, request_of
+from eventinit.phases.node_downloads import fetch_on_group, request_of
 from eventinit.phases.progress import with_progress
 from eventinit.ports import ClusterNode, DownloadMode, DownloadResult, union
 from eventinit.start import PhaseRun, Start
@@ -41,10 +41,7 @@ async def _fetch_everywhere(start: Start, phase: PhaseRun, placed: Awaited[Seque
         if wanted != mode and (not nodes or any(node.is_local for node in nodes)):
             results.append(await fetch_here(start, wanted))
 
-    async def there() -> None:
-        await fetch_on_others(start, await placed.get())
-
-    await together(here, there)
+    await together(here, partial(fetch_on_group, start, placed))
     if results:
         set_by_system(start.context, "download_result", results[-1])
     elif start.context.worker_node_download_model == "NONE":

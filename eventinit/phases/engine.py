@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from eventinit.context import seal
-from eventinit.errors import EngineArgumentError, GroupTooSmallError
+from eventinit.errors import EngineArgumentError, GroupTooSmallError, ModelPathError
 from eventinit.events import PostEngineInit, PreEngineInit
 from eventinit.frozen import thaw
 from eventinit.logs import log_event
@@ -36,6 +36,21 @@ async def start_engine(start: Start) -> RunningEngine:
     return engine
 
 
+def _refuse_other_paths(start: Start, arguments: dict[str, Any], placement: GroupPlacement) -> None:
+    """Make sure that workers on other nodes find the model where this node has it, unless a handler says where it is.
+
+    Raises:
+        ModelPathError: They do not.
+    """
+    result = start.context.download_result
+    if result is None or arguments["model"] != str(result.path):
+        return
+    paths = start.paths_elsewhere.items()
+    others = {node_id: path for node_id, path in paths if node_id in placement.node_ids and path != result.path}
+    if others:
+        raise ModelPathError(result.source, result.path, others)
+
+
 async def _launch(start: Start, request: EngineRequest) -> RunningEngine:
     engine = await start.backends.engine.launch(request)
     grace_s = start.config.shutdown_timeout_s
@@ -58,6 +73,7 @@ async def _fit_group(start: Start, phase: PhaseRun, arguments: dict[str, Any]) -
 
     Raises:
         GroupTooSmallError: A group that is not ours to replace has too few.
+        ModelPathError: The workers of another node would not find the model.
     """
     if start.context.placement_group is None:
         return False
@@ -69,6 +85,8 @@ async def _fit_group(start: Start, phase: PhaseRun, arguments: dict[str, Any]) -
     if on_cluster and len(placement.bundles) < workers:
         raise GroupTooSmallError(len(placement.bundles), workers)
     _refuse_replicas(arguments, on_cluster=on_cluster)
+    if on_cluster:
+        _refuse_other_paths(start, arguments, placement)
     return on_cluster
 
 

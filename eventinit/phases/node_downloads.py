@@ -1,15 +1,21 @@
 """The downloads of the other nodes of the placement group, at the same time."""
 
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import cache, partial
+from types import MappingProxyType
+
+from anyio import CancelScope, create_task_group
 
 from eventinit.context import seal
-from eventinit.joining import together
+from eventinit.joining import Awaited, one_error, together
 from eventinit.luggage import pack
 from eventinit.node_download import NodeDownload
+from eventinit.phases.attempt import Attempt
 from eventinit.phases.progress import with_progress
 from eventinit.ports import ClusterNode, DownloadMode, DownloadRequest, DownloadResult, Report
 from eventinit.start import Start
+
+_NO_ATTEMPTS: Mapping[str, Attempt] = MappingProxyType({})
 
 
 def request_of(start: Start, mode: DownloadMode) -> DownloadRequest:
@@ -17,21 +23,77 @@ def request_of(start: Start, mode: DownloadMode) -> DownloadRequest:
     return DownloadRequest(start.config.sources, mode, start.config.download.settings())
 
 
-async def fetch_on_others(start: Start, nodes: Sequence[ClusterNode]) -> None:
-    """Fetch the files to every node of the group but this one, at the same time."""
+async def fetch_on_group(start: Start, placed: Awaited[Sequence[ClusterNode]]) -> None:
+    """Fetch to every other node of the group once ``placed`` names them.
+
+    Nodes that may come to be chosen are warmed while the group is pending, or begin to fetch if the configuration says
+    so. What was begun on the others has ended when this returns.
+    """
+    attempts: dict[str, Attempt] = {}
+    pending = CancelScope()
+
+    async def begin_on_candidates() -> None:
+        with pending:
+            nodes = await start.candidates.get()
+            mode, work = _early_work(start)
+            for node in nodes if start.context.worker_node_download_model != "NONE" else ():
+                attempt = attempts[node.node_id] = Attempt(mode)
+                tasks.start_soon(attempt.run, partial(work, node))
+
+    with one_error():
+        async with create_task_group() as tasks:
+            tasks.start_soon(begin_on_candidates)
+            nodes = await placed.get()
+            pending.cancel()
+            needed = {node.node_id for node in nodes if start.context.worker_node_download_model != "NONE"}
+            for node_id in attempts.keys() - needed:
+                attempts[node_id].cancel()
+            await fetch_on_others(start, nodes, attempts)
+
+
+async def fetch_on_others(
+    start: Start, nodes: Sequence[ClusterNode], attempts: Mapping[str, Attempt] = _NO_ATTEMPTS
+) -> None:
+    """Fetch to every node of the group but this one, at the same time; an attempt that was right counts."""
     seal(start.context, "worker_node_download_model", phase="download")
     mode = start.context.worker_node_download_model
-    others = [node for node in nodes if not node.is_local]
-    if mode != "NONE" and others:
-        luggage = None if start.on_nodes is None else pack(start.on_nodes, start.context)
-        await together(*(partial(_fetch_on, start, node, mode, luggage) for node in others))
+    fetch = _fetcher(start, mode)
+
+    async def complete(node: ClusterNode) -> None:
+        attempt = attempts.get(node.node_id)
+        if attempt is None or not await attempt.brings(mode):
+            await fetch(node)
+
+    if mode != "NONE":
+        await together(*(partial(complete, node) for node in nodes if not node.is_local))
 
 
-async def _fetch_on(start: Start, node: ClusterNode, mode: DownloadMode, luggage: bytes | None) -> None:
-    fetch = NodeDownload(start.id, node.node_id, request_of(start, mode), luggage)
+def _early_work(start: Start) -> tuple[DownloadMode, Callable[[ClusterNode], Awaitable[None]]]:
+    """Return what a candidate does before the group is placed, and the mode of that."""
+    if start.config.download.prefetch == "candidates":
+        mode = start.context.worker_node_download_model
+        return mode, _fetcher(start, mode)
 
-    async def run(report: Report) -> DownloadResult:
-        runtime_env = dict(start.context.runtime_env)
-        return await start.cluster.fetch_on(node.node_id, fetch, runtime_env, report)
+    async def warm(node: ClusterNode) -> None:
+        await start.cluster.warm(node.node_id, dict(start.context.runtime_env))
 
-    await with_progress(start, node.node_id, run)
+    return "NONE", warm
+
+
+def _fetcher(start: Start, mode: DownloadMode) -> Callable[[ClusterNode], Awaitable[None]]:
+    """Return what has a node fetch; what its subscribers need is packed once for all nodes."""
+
+    @cache
+    def luggage() -> bytes | None:
+        return None if start.on_nodes is None else pack(start.on_nodes, start.context)
+
+    async def fetch(node: ClusterNode) -> None:
+        request = NodeDownload(start.id, node.node_id, request_of(start, mode), luggage())
+
+        async def run(report: Report) -> DownloadResult:
+            return await start.cluster.fetch_on(node.node_id, request, dict(start.context.runtime_env), report)
+
+        result = await with_progress(start, node.node_id, run)
+        start.paths_elsewhere[node.node_id] = result.path
+
+    return fetch

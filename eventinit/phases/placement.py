@@ -9,7 +9,7 @@ from eventinit.events import PostPlacementGroup, PrePlacementGroup
 from eventinit.joining import Awaited
 from eventinit.owner import this_owner
 from eventinit.phases.arguments import engine_arguments
-from eventinit.phases.bundles import bundles_for, why_never_placed, worker_count
+from eventinit.phases.bundles import bundles_for, candidates, why_never_placed, worker_count
 from eventinit.ports import Bundle, ClusterNode, Strategy
 from eventinit.start import PhaseRun, Start
 
@@ -57,6 +57,7 @@ async def reserve(start: Start, phase: PhaseRun, workers: int) -> None:
     phase.waiting_for = _explain(bundles, strategy, nodes)
     if not start.cluster.can_grow():
         _refuse_infeasible(bundles, strategy, nodes)
+    start.candidates.set(candidates(bundles, nodes))
     group = await start.cluster.create_group(bundles, strategy, str(this_owner(start.id)))
     start.undos.push(UNDO, partial(start.cluster.remove_group, group), deadline_s=REMOVAL_DEADLINE_S)
     await start.cluster.wait_until_ready(group)

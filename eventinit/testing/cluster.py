@@ -58,7 +58,9 @@ class FakeCluster:
         running: Whether the cluster is up.
         fetched_on: The node and mode of each fetch on another node.
         stopped_on: The node and mode of each that failed or was cancelled.
-        warmed: The nodes that were warmed.
+        worker_start_s: How long another node takes to become ready for its first fetch, unless it was warmed.
+        warmed: The nodes that were warmed, or have fetched.
+        warming_fails_with: Raised when a node is warmed.
     """
 
     source: FakeSource = field(default_factory=FakeSource)
@@ -72,7 +74,9 @@ class FakeCluster:
     running: bool = False
     fetched_on: list[tuple[str, DownloadMode]] = field(default_factory=list[tuple[str, DownloadMode]])
     stopped_on: list[tuple[str, DownloadMode]] = field(default_factory=list[tuple[str, DownloadMode]])
-    warmed: list[str] = field(default_factory=list[str])
+    worker_start_s: float = 0.0
+    warmed: set[str] = field(default_factory=set[str])
+    warming_fails_with: Exception | None = None
 
     async def connect(self, address: str | None) -> bool:
         """Connect when an address is given."""
@@ -144,9 +148,10 @@ class FakeCluster:
             group.removed = True
 
     async def warm(self, node_id: str, runtime_env: Mapping[str, Any]) -> None:
-        """Note the node."""
-        await checkpoint()
-        self.warmed.append(node_id)
+        """Take ``worker_start_s`` once for each node; raises ``warming_fails_with`` if that is set."""
+        if self.warming_fails_with is not None:
+            raise self.warming_fails_with
+        await self._start_worker(node_id)
 
     async def fetch_on(
         self, node_id: str, fetch: NodeFetch, runtime_env: Mapping[str, Any], report: Report
@@ -158,8 +163,13 @@ class FakeCluster:
 
         ended = self.stopped_on
         try:
+            await self._start_worker(node_id)
             result = await fetch.run(open_source, report)
             ended = self.fetched_on
             return result
         finally:
             ended.append((node_id, fetch.request.mode))
+
+    async def _start_worker(self, node_id: str) -> None:
+        await sleep(0.0 if node_id in self.warmed else self.worker_start_s)
+        self.warmed.add(node_id)
