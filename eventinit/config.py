@@ -22,7 +22,7 @@ from eventinit.config_file import name_of_variable, read_config_file, read_varia
 from eventinit.dotted_path import dotted_path_of
 from eventinit.errors import ConfigError
 from eventinit.frozen import FrozenDict, freeze
-from eventinit.ports import DownloadMode, DownloadSettings, Strategy
+from eventinit.ports import ACCELERATOR_TYPE, ACCELERATORS, DownloadMode, DownloadSettings, Strategy
 from eventinit.section import FrozenMapping, Section
 
 FrozenBundle = Annotated[Mapping[str, PositiveFloat], Field(min_length=1), AfterValidator(freeze)]
@@ -52,16 +52,33 @@ class PlacementGroupConfig(Section):
         bundles: All bundles of the group, such as ``[{"CPU": 1, "GPU": 1}]``.
         bundle_per_worker: One such bundle for each of the engine's workers.
         strategy: How Ray spreads the bundles over nodes.
+        accelerator_type: The type of accelerator, such as ``A10G`` (``ray.util.accelerators`` has the names), for every
+            bundle that asks for an accelerator; for one GPU per worker where no bundles are given.
     """
 
     bundles: Annotated[tuple[FrozenBundle, ...], Field(min_length=1)] | None = None
     bundle_per_worker: FrozenBundle | None = None
     strategy: Strategy = "PACK"
+    accelerator_type: Text | None = None
 
     @model_validator(mode="after")
     def _one_of_both(self) -> Self:
         if self.bundles is not None and self.bundle_per_worker is not None:
             raise ValueError("takes bundles or bundle_per_worker, not both; leave one out")
+        return self
+
+    @model_validator(mode="after")
+    def _type_is_of_accelerators(self) -> Self:
+        given = (self.bundle_per_worker,) if self.bundle_per_worker is not None else self.bundles
+        if self.accelerator_type is None or given is None:
+            return self
+        if any(name.startswith(ACCELERATOR_TYPE) for bundle in given for name in bundle):
+            raise ValueError(f"has accelerator_type, and {ACCELERATOR_TYPE!r} in a bundle as well; leave one out")
+        if all(ACCELERATORS.isdisjoint(bundle) for bundle in given):
+            raise ValueError(
+                f"has accelerator_type {self.accelerator_type!r} and no bundle with an accelerator;"
+                f" add one of {', '.join(sorted(ACCELERATORS))} to a bundle, or leave accelerator_type out"
+            )
         return self
 
 

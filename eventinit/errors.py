@@ -423,14 +423,18 @@ class InfeasibleGroupError(PlacementError, ValueError):
 
 
 class GroupTooSmallError(PlacementError, ValueError):
-    """Raised when a placement group has fewer ``bundles`` than the engine has ``workers``."""
+    """Raised when a placement group has fewer ``bundles`` that can hold a worker than the engine has ``workers``.
+
+    A bundle without an accelerator holds none where others have one.
+    """
 
     def __init__(self, bundles: int, workers: int) -> None:
         self.bundles = bundles
         self.workers = workers
         super().__init__(
-            f"the placement group has {bundles} bundle(s), the engine needs {workers} worker(s)"
-            " (its parallel sizes multiplied); supply a group with one bundle for each worker"
+            f"the placement group has {bundles} bundle(s) for workers, the engine needs {workers}"
+            " (its parallel sizes multiplied); supply a group with one bundle for each worker,"
+            " each with an accelerator where any has one"
         )
 
 

@@ -37,7 +37,7 @@ from eventinit.phases.download import download
 from eventinit.phases.engine import start_engine
 from eventinit.phases.placement import place, use_supplied
 from eventinit.ports import Backends, ClusterNode, RunningEngine
-from eventinit.start import Start
+from eventinit.start import PhaseRun, Start
 from eventinit.threads import GRACE_S, run_in_thread
 from eventinit.undo import Undo, UndoList
 
@@ -104,7 +104,7 @@ class NodeInitializer:
         async with start.phase("initialization", timeout_s, "initialization_timeout_s") as phase:
             asked = await start.ask(PreInitialization)
             if phase.note_vetoes(asked):
-                await _skip_to_the_engine(start)
+                await _skip_to_the_engine(start, phase)
             else:
                 await _prepare(start)
             engine = await start_engine(start)
@@ -187,12 +187,12 @@ async def _warm_up(start: Start) -> None:
         await check_argument_names(start)
 
 
-async def _skip_to_the_engine(start: Start) -> None:
+async def _skip_to_the_engine(start: Start, phase: PhaseRun) -> None:
     """Fix the fields whose phases do not run, so that setting them later is not silently ignored."""
     skipped = ("local_node_download_model", "worker_node_download_model", "placement_group")
     seal(start.context, *skipped, phase="vetoed initialization")
     if start.context.placement_group is not None:
-        await use_supplied(start)
+        await use_supplied(start, phase)
 
 
 @asynccontextmanager

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator
 from contextlib import contextmanager
 from typing import Any, Generic, TypeVar, cast, final
 
-from anyio import Event, create_task_group
+from anyio import Event, create_task_group, get_cancelled_exc_class
 
 from eventinit.cancellation import is_stray
 from eventinit.errors import EventInitError, UnexpectedError
@@ -97,11 +97,15 @@ def typed_errors() -> Generator[None]:
 
 @contextmanager
 def one_error() -> Generator[None]:
-    """Raise the first error of a group in the group's place, with the others attached."""
+    """Raise the first error of a group in the group's place, with the others attached.
+
+    On trio a group that is cancelled holds the cancellation of each child as well, which says nothing.
+    """
     try:
         yield
     except BaseExceptionGroup as group:
-        first, *others = _leaves(group)
+        leaves = list(_leaves(group))
+        first, *others = [leaf for leaf in leaves if not isinstance(leaf, get_cancelled_exc_class())] or leaves
         if isinstance(first, EventInitError):
             first.attach(others)
         raise first from first.__cause__

@@ -22,7 +22,7 @@ from eventinit.events.lifecycle import (
     StartEvent,
 )
 from eventinit.events.node_download import NodeDownloadEvent, PostNodeDownload, PreNodeDownload
-from eventinit.events.progress import DownloadProgress
+from eventinit.events.progress import DownloadProgress, PlacementPending
 from eventinit.events.shutdown import PostShutdown, PreShutdown
 from eventinit.events.wire import from_json, to_json
 
@@ -38,6 +38,7 @@ __all__ = [
     "ObserverSetAside",
     "PhaseFailed",
     "PhaseOutcome",
+    "PlacementPending",
     "PostDownload",
     "PostEngineInit",
     "PostEvent",

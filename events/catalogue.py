@@ -13,7 +13,7 @@ from eventinit.events.lifecycle import (
     StartEvent,
 )
 from eventinit.events.node_download import PostNodeDownload, PreNodeDownload
-from eventinit.events.progress import DownloadProgress
+from eventinit.events.progress import DownloadProgress, PlacementPending
 from eventinit.events.shutdown import PostShutdown, PreShutdown
 
 CATALOGUE: tuple[type[StartEvent], ...] = (
@@ -24,6 +24,7 @@ CATALOGUE: tuple[type[StartEvent], ...] = (
     PostNodeDownload,
     PostDownload,
     PrePlacementGroup,
+    PlacementPending,
     PostPlacementGroup,
     PreEngineInit,
     PostEngineInit,

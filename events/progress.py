@@ -1,5 +1,7 @@
 """What happens while a phase is under way."""
 
+from collections.abc import Mapping
+
 from eventinit.events.lifecycle import StartEvent
 
 
@@ -25,3 +27,25 @@ class DownloadProgress(StartEvent):
     files_total: int
     bytes_per_second: float
     remaining_s: float | None = None
+
+
+class PlacementPending(StartEvent):
+    """The placement group is not ready yet; after a second, and then every two.
+
+    Attributes:
+        bundles: How many bundles the group has.
+        waiting: The bundles that what is free has no room for.
+        free: What is free of what they wait for, by the cluster's id of the node; of the few nodes with most of it.
+        starting: How many nodes of which type an autoscaler is starting.
+        waited_s: For how many seconds the group has been waited for.
+        explanation: The same in a sentence; the error says it when the group does not become ready in time.
+    """
+
+    phase = "placement_group"
+
+    bundles: int
+    waiting: tuple[Mapping[str, float], ...] = ()
+    free: Mapping[str, Mapping[str, float]] = {}
+    starting: Mapping[str, int] = {}
+    waited_s: float = 0.0
+    explanation: str

@@ -18,6 +18,7 @@ from eventinit.events import (
     LifecycleEvent,
     PhaseFailed,
     PhaseOutcome,
+    PlacementPending,
     PostEvent,
     PostNodeDownload,
     PreDownload,
@@ -63,6 +64,14 @@ SPECIAL: dict[type[StartEvent], dict[str, Any]] = {
     },
     PhaseFailed: {"failed_phase": "download", "error": "KeyError", "message": "“x”\n", "cancelled": True},
     EngineDied: {"reason": "killed by signal 9"},
+    PlacementPending: {
+        "bundles": 4,
+        "waiting": ({"CPU": 1.0, "GPU": 1.0},),
+        "free": {"n1": {"CPU": 3.0}},
+        "starting": {"gpu-node": 1},
+        "waited_s": 3.5,
+        "explanation": "1 of 4 bundle(s) wait for GPU: 1 each",
+    },
 }
 SECRET = "hf_abcdefghijklmnop"
 

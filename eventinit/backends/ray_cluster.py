@@ -8,11 +8,11 @@ from typing import Any, Final, TypeVar, final
 
 import anyio
 
-from eventinit.backends import ray_groups, ray_session
+from eventinit.backends import ray_capacity, ray_control, ray_groups, ray_session
 from eventinit.backends.ray_fetch import fetch_on_node, warm_node
 from eventinit.backends.ray_session import RayShare, load_ray
 from eventinit.errors import PlacementError
-from eventinit.ports import Bundle, ClusterNode, DownloadResult, GroupPlacement, NodeFetch, Report, Strategy
+from eventinit.ports import Bundle, Capacity, ClusterNode, DownloadResult, GroupPlacement, NodeFetch, Report, Strategy
 from eventinit.threads import run_in_thread
 
 T = TypeVar("T")
@@ -90,21 +90,22 @@ class RayCluster:
             return None
         return str(load_ray().get_runtime_context().gcs_address)
 
-    def can_grow(self) -> bool:
-        """Return False for a Ray that ends with this process, and True for any other.
-
-        Ray does not tell reliably whether an autoscaler runs, and nodes may be added by hand, so a cluster that
-        outlives this process is always taken for one that can grow.
-        """
-        if self._share is not None and self._share.embedded:
-            return False
-        # Public Ray does not tell whether ray.init() has started the cluster or joined one.
-        node = load_ray()._private.worker._global_node if ray_session.is_running() else None
-        return node is not None and not node.is_head()
-
     async def nodes(self) -> Sequence[ClusterNode]:
         """List the living nodes."""
         return await _ask(_living_nodes)
+
+    async def capacity(self, group: object = None) -> Capacity:
+        """Tell what the nodes have free and what the autoscaler does about a pending group.
+
+        Raises:
+            PlacementError: Ray's control store has not answered for a while.
+        """
+        _require_ray()
+        return await ray_control.ask(partial(ray_capacity.look, group=group))
+
+    async def surrounding_group(self) -> object | None:
+        """Return the group that this process runs in as an actor or task, such as a Ray Serve replica, or None."""
+        return await anyio.to_thread.run_sync(ray_groups.surrounding)
 
     async def create_group(self, bundles: Sequence[Bundle], strategy: Strategy, name: str) -> object:
         """Ask for a placement group and return it at once; it ends with this process at the latest.
@@ -219,6 +220,7 @@ def _require_ray() -> None:
 
 async def _ask(question: Callable[[], T]) -> T:
     _require_ray()
+    await ray_control.wait_until_it_answers()
     return await anyio.to_thread.run_sync(question, abandon_on_cancel=True)
 
 

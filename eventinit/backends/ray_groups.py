@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from eventinit.backends import ray_session
+from eventinit.backends import ray_control, ray_session
 from eventinit.backends.ray_session import load_ray
 from eventinit.errors import PlacementError
 from eventinit.ports import Bundle, GroupPlacement, Strategy
@@ -43,6 +43,7 @@ def locate(group: object) -> GroupPlacement:
     return GroupPlacement(
         tuple(dict(table["bundles"][index]) for index in indices),
         tuple(table["bundles_to_node_id"].get(index) or None for index in indices),
+        table["strategy"],
     )
 
 
@@ -62,9 +63,16 @@ async def wait_until_ready(group: Any) -> None:
         raise PlacementError(f"Ray was lost while the placement group was waited for: {error}") from error
 
 
+def surrounding() -> object | None:
+    """Return the group that this process runs in as an actor or task, or None."""
+    from ray.util import get_current_placement_group
+
+    return get_current_placement_group() if ray_session.is_running() else None
+
+
 def remove(group: object) -> None:
     """Remove a group, ready or not; removing it twice, or after Ray has ended, is harmless."""
-    if ray_session.is_running():
+    if ray_session.is_running() and ray_control.answers():
         load_ray().util.remove_placement_group(group)
 
 

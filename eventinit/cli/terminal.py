@@ -4,7 +4,15 @@ import sys
 import time
 from typing import final
 
-from eventinit.events import DownloadProgress, EngineDied, LifecycleEvent, PhaseFailed, PostEvent, StartEvent
+from eventinit.events import (
+    DownloadProgress,
+    EngineDied,
+    LifecycleEvent,
+    PhaseFailed,
+    PlacementPending,
+    PostEvent,
+    StartEvent,
+)
 from eventinit.timeline import Timeline
 
 PROGRESS_INTERVAL_S = 0.5
@@ -26,6 +34,8 @@ class Terminal:
         match event:
             case DownloadProgress():
                 self._show_progress(event)
+            case PlacementPending():
+                self._line("placement_group", f"waits: {event.explanation}")
             case PhaseFailed():
                 self._show_failure(event)
             case EngineDied():

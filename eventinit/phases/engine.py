@@ -11,7 +11,7 @@ from eventinit.events import PostEngineInit, PreEngineInit
 from eventinit.frozen import thaw
 from eventinit.logs import log_event
 from eventinit.phases.arguments import check_argument_names, engine_arguments
-from eventinit.phases.bundles import asks_for_accelerators, replica_count, worker_count
+from eventinit.phases.bundles import asks_for_accelerators, holders, replica_count, worker_count
 from eventinit.phases.group_watch import while_group_lasts
 from eventinit.phases.node_downloads import fetch_on_others
 from eventinit.phases.placement import UNDO, nodes_of_group, reserve
@@ -79,11 +79,12 @@ async def _fit_group(start: Start, phase: PhaseRun, arguments: dict[str, Any]) -
         return False
     workers = worker_count(arguments)
     placement = await start.cluster.placement_of(start.context.placement_group)
-    if len(placement.bundles) < workers and _is_ours_to_replace(start):
+    if len(holders(placement.bundles)) < workers and _is_ours_to_replace(start):
         placement = await _replace_group(start, phase, workers)
     on_cluster = _runs_on_cluster(placement, await start.cluster.nodes())
-    if on_cluster and len(placement.bundles) < workers:
-        raise GroupTooSmallError(len(placement.bundles), workers)
+    bundles = len(holders(placement.bundles))
+    if on_cluster and bundles < workers:
+        raise GroupTooSmallError(bundles, workers)
     _refuse_replicas(arguments, on_cluster=on_cluster)
     if on_cluster:
         _refuse_other_paths(start, arguments, placement)

@@ -5,7 +5,17 @@ Each port has one real implementation per kind (``eventinit.downloads``, ``event
 """
 
 from eventinit.ports.backends import Backends
-from eventinit.ports.cluster import Bundle, Cluster, ClusterNode, GroupPlacement, NodeFetch, Strategy
+from eventinit.ports.capacity import Capacity, NodeCapacity
+from eventinit.ports.cluster import (
+    ACCELERATOR_TYPE,
+    ACCELERATORS,
+    Bundle,
+    Cluster,
+    ClusterNode,
+    GroupPlacement,
+    NodeFetch,
+    Strategy,
+)
 from eventinit.ports.engine import EngineBackend, EngineRequest, RunningEngine
 from eventinit.ports.source import (
     DOWNLOAD_MODES,
@@ -21,9 +31,12 @@ from eventinit.ports.source import (
 )
 
 __all__ = [
+    "ACCELERATORS",
+    "ACCELERATOR_TYPE",
     "DOWNLOAD_MODES",
     "Backends",
     "Bundle",
+    "Capacity",
     "Cluster",
     "ClusterNode",
     "DownloadMode",
@@ -35,6 +48,7 @@ __all__ = [
     "FetchProgress",
     "GroupPlacement",
     "ModelSource",
+    "NodeCapacity",
     "NodeFetch",
     "OpenSource",
     "Report",

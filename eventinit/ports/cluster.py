@@ -4,10 +4,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
+from eventinit.ports.capacity import Capacity
 from eventinit.ports.source import DownloadRequest, DownloadResult, OpenSource, Report
 
 Strategy = Literal["PACK", "SPREAD", "STRICT_PACK", "STRICT_SPREAD"]
 Bundle = dict[str, float]
+
+ACCELERATORS = frozenset({"GPU", "TPU", "NPU", "HPU", "neuron_cores"})
+"""Ray's names of resources that are devices."""
+ACCELERATOR_TYPE = "accelerator_type:"
+"""What Ray puts before the type of a node's accelerators, such as ``A10G``, to name it as a resource of the node."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +37,7 @@ class GroupPlacement:
 
     bundles: tuple[Bundle, ...]
     node_ids: tuple[str | None, ...]
+    strategy: Strategy = "PACK"
 
 
 class NodeFetch(Protocol):
@@ -69,12 +76,16 @@ class Cluster(Protocol):
         """Return where other processes find the cluster, or None when none is running."""
         ...
 
-    def can_grow(self) -> bool:
-        """Return whether nodes may still join, so that a group which does not fit now may fit later."""
-        ...
-
     async def nodes(self) -> Sequence[ClusterNode]:
         """List the living nodes."""
+        ...
+
+    async def capacity(self, group: object = None) -> Capacity:
+        """Tell what the nodes have free and whether more may join, for a ``group`` that waits if one is given."""
+        ...
+
+    async def surrounding_group(self) -> object | None:
+        """Return the group that this process itself was placed in, or None."""
         ...
 
     async def create_group(self, bundles: Sequence[Bundle], strategy: Strategy, name: str) -> object:

@@ -10,11 +10,13 @@ from anyio.lowlevel import checkpoint
 from eventinit.errors import PlacementError
 from eventinit.ports import (
     Bundle,
+    Capacity,
     ClusterNode,
     DownloadMode,
     DownloadResult,
     DownloadSettings,
     GroupPlacement,
+    NodeCapacity,
     NodeFetch,
     Report,
     Strategy,
@@ -30,13 +32,15 @@ class FakeGroup:
 
     Attributes:
         bundles: What it reserves.
-        node_ids: The node of each bundle; by default all are on this one.
+        node_ids: The node of each bundle, None for one that waits; by default all are on this one.
         removed: Whether it has been removed.
+        strategy: How its bundles are spread.
     """
 
     bundles: list[Bundle]
-    node_ids: list[str] = field(default_factory=list[str])
+    node_ids: list[str | None] = field(default_factory=list[str | None])
     removed: bool = False
+    strategy: Strategy = "PACK"
 
     def __post_init__(self) -> None:
         self.node_ids = self.node_ids or [LOCAL] * len(self.bundles)
@@ -50,8 +54,12 @@ class FakeCluster:
         source: What other nodes fetch from.
         sources: What single nodes fetch from instead, by their ids, such as one that fails.
         resources: The resources of each node; the first is this one.
+        free: What is free on each node; None is everything.
         ready_after_s: How long a group takes to become ready; None is forever.
-        autoscales: Whether nodes may still join.
+        autoscales: Whether an autoscaler runs, so that nodes may still join.
+        starting: How many nodes of which type the autoscaler is starting.
+        refuses: Whether the autoscaler says that it has no nodes which help.
+        surrounding: The group that this process runs in, as a Ray Serve replica does.
         group_nodes: The nodes that bundles are placed on in turn.
         fails_with: Raised when a group is asked for.
         groups: Every group that was made.
@@ -66,8 +74,12 @@ class FakeCluster:
     source: FakeSource = field(default_factory=FakeSource)
     sources: dict[str, FakeSource] = field(default_factory=dict[str, FakeSource])
     resources: list[dict[str, float]] = field(default_factory=lambda: [{"CPU": 8.0}])
+    free: list[dict[str, float]] | None = None
     ready_after_s: float | None = 0.0
     autoscales: bool = False
+    starting: dict[str, int] = field(default_factory=dict[str, int])
+    refuses: bool = False
+    surrounding: FakeGroup | None = None
     group_nodes: list[str] = field(default_factory=lambda: [LOCAL])
     fails_with: Exception | None = None
     groups: list[FakeGroup] = field(default_factory=list[FakeGroup])
@@ -101,10 +113,6 @@ class FakeCluster:
         """Return an address while the cluster is up."""
         return "fake-cluster:0" if self.running else None
 
-    def can_grow(self) -> bool:
-        """Return ``autoscales``."""
-        return self.autoscales
-
     async def nodes(self) -> Sequence[ClusterNode]:
         """List a node for each entry of ``resources``."""
         await checkpoint()
@@ -113,22 +121,39 @@ class FakeCluster:
             for index, resources in enumerate(self.resources)
         ]
 
+    async def capacity(self, group: object = None) -> Capacity:
+        """Tell what is free, and what the autoscaler does."""
+        await checkpoint()
+        free = self.resources if self.free is None else self.free
+        nodes = tuple(
+            NodeCapacity(f"node-{index}", f"node-{index}", amounts, left)
+            for index, (amounts, left) in enumerate(zip(self.resources, free, strict=True))
+        )
+        return Capacity(nodes, "running" if self.autoscales else "none", self.starting, self.refuses)
+
+    async def surrounding_group(self) -> FakeGroup | None:
+        """Return ``surrounding``."""
+        await checkpoint()
+        return self.surrounding
+
     async def create_group(self, bundles: Sequence[Bundle], strategy: Strategy, name: str) -> FakeGroup:
-        """Make a group with its bundles on ``group_nodes`` in turn; raises ``fails_with`` if that is set."""
+        """Make a group whose bundles all wait; raises ``fails_with`` if that is set."""
         await checkpoint()
         if self.fails_with is not None:
             raise self.fails_with
-        places = [self.group_nodes[index % len(self.group_nodes)] for index in range(len(bundles))]
-        group = FakeGroup(list(bundles), places)
+        group = FakeGroup(list(bundles), [None] * len(bundles), strategy=strategy)
         self.groups.append(group)
         return group
 
     async def wait_until_ready(self, group: object) -> None:
-        """Wait ``ready_after_s`` seconds, or forever."""
+        """Wait ``ready_after_s`` seconds, or forever, then place the bundles that still wait."""
         if self.ready_after_s is None:
             await sleep_forever()
         else:
             await sleep(self.ready_after_s)
+        if isinstance(group, FakeGroup):
+            places = [self.group_nodes[index % len(self.group_nodes)] for index in range(len(group.bundles))]
+            group.node_ids = [now or place for now, place in zip(group.node_ids, places, strict=True)]
 
     async def placement_of(self, group: object) -> GroupPlacement:
         """Tell where a living ``FakeGroup`` is.
@@ -139,7 +164,7 @@ class FakeCluster:
         await checkpoint()
         if not isinstance(group, FakeGroup) or group.removed:
             raise PlacementError(f"{group!r} is no living placement group; supply one that exists")
-        return GroupPlacement(tuple(group.bundles), tuple(group.node_ids))
+        return GroupPlacement(tuple(group.bundles), tuple(group.node_ids), group.strategy)
 
     async def remove_group(self, group: object) -> None:
         """Remove a group."""

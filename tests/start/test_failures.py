@@ -34,6 +34,7 @@ from eventinit.events import (
     CATALOGUE,
     EngineDied,
     PhaseFailed,
+    PlacementPending,
     PostShutdown,
     PreEngineInit,
     PreInitialization,
@@ -122,7 +123,8 @@ async def test_when_both_branches_fail_the_first_error_has_the_other_attached(
     assert [type(other.__cause__) for other in error.also] == [StubbornError]
 
 
-BEFORE_HANDING_OUT = [kind for kind in CATALOGUE if kind not in {PhaseFailed, EngineDied, PreShutdown, PostShutdown}]
+NOT_IN_EVERY_START: set[type[Event]] = {PlacementPending, PhaseFailed, EngineDied, PreShutdown, PostShutdown}
+BEFORE_HANDING_OUT = [kind for kind in CATALOGUE if kind not in NOT_IN_EVERY_START]
 
 
 @pytest.mark.parametrize("event_type", BEFORE_HANDING_OUT)
@@ -195,7 +197,7 @@ async def test_a_group_that_can_never_fit_is_refused_at_once(bus: EventBus, fake
     config = LLMConfig(model_id="tiny", placement_group_config=PlacementGroupConfig(bundles=({"CPU": 1, "GPU": 1},)))
     error = await start_and_fail(config, bus, fakes)
     assert isinstance(error, InfeasibleGroupError)
-    assert "no node has CPU 1, GPU 1 (the largest has CPU 2, GPU 0)" in str(error)
+    assert "no node has CPU: 1, GPU: 1 (the largest has CPU: 2, GPU: 0), and no autoscaler runs" in str(error)
     assert fakes.cluster.groups == []
 
 
