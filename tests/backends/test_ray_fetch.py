@@ -2,7 +2,10 @@
 
 import asyncio
 import contextlib
+import json
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +13,17 @@ import psutil
 import pytest
 import pytest_asyncio
 
+from eventinit import EventBus, LLMConfig, initialize_node
 from eventinit.backends.ray_cluster import RayCluster
+from eventinit.downloads import open_source
 from eventinit.errors import ModelNotFoundError, NodeFetchError
+from eventinit.events import DownloadProgress, PostDownload, PreDownload
 from eventinit.node_download import NodeDownload
-from eventinit.ports import DownloadRequest, DownloadResult, FetchProgress
+from eventinit.ports import Backends, DownloadRequest, DownloadResult, FetchProgress
+from eventinit.testing import FakeEngineBackend
 from examples.local_s3 import LocalS3
-from tests.real_ray import no_ray_left
+from tests.backends.node_notes import GO
+from tests.real_ray import no_ray_left, ray
 
 pytestmark = [pytest.mark.real, pytest.mark.asyncio(loop_scope="module")]
 
@@ -42,25 +50,42 @@ def no_ray_is_left() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def ray_address(no_ray_is_left: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(tmp_path_factory.mktemp("shared"))
+
+
+@dataclass(slots=True)
+class RayNodes:
+    """A running cluster, and each of its nodes by name."""
+
+    cluster: Any
+    nodes: dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def ray_nodes(no_ray_is_left: None, shared_cache: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayNodes]:
     """A head and three nodes: ``one`` and ``two`` share a cache, ``three`` has another."""
     from ray.cluster_utils import Cluster
 
-    cluster: Any = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-    shared, own = (str(tmp_path_factory.mktemp(name)) for name in ("shared", "own"))
+    head = {"num_cpus": 1, "include_dashboard": False, "resources": {"gate": 1}}
+    running = RayNodes(Cluster(initialize_head=True, head_node_args=head), {})
+    kinds = {"one": (shared_cache, {"slot": 1}), "two": (shared_cache, {"slot": 1})}
+    kinds["three"] = (str(tmp_path_factory.mktemp("own")), {})
     try:
-        for name, cache in {"one": shared, "two": shared, "three": own}.items():
-            cluster.add_node(num_cpus=1, resources={name: 1}, env_vars={"EVENTINIT_CACHE": cache}, wait=False)
-        cluster.wait_for_nodes()
-        yield cluster.address
+        for name, (cache, more) in kinds.items():
+            resources, variables = {name: 1, **more}, {"EVENTINIT_CACHE": cache}
+            node = running.cluster.add_node(num_cpus=1, resources=resources, env_vars=variables, wait=False)
+            running.nodes[name] = node
+        running.cluster.wait_for_nodes()
+        yield running
     finally:
-        cluster.shutdown()
+        running.cluster.shutdown()
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def cluster(ray_address: str) -> AsyncIterator[RayCluster]:
+async def cluster(ray_nodes: RayNodes) -> AsyncIterator[RayCluster]:
     connected = RayCluster()
-    assert await connected.connect(ray_address)
+    assert await connected.connect(ray_nodes.cluster.address)
     yield connected
     await connected.disconnect()
 
@@ -80,7 +105,7 @@ def environment(server: LocalS3, tmp_path_factory: pytest.TempPathFactory) -> di
     for name, content in FILES.items():
         (folder / name).write_bytes(content)
     server.upload(folder, MODEL)
-    return {"env_vars": server.environment()}
+    return {"env_vars": {**server.environment(), "PYTHONPATH": str(Path(__file__).parents[2])}}
 
 
 def fetch_of(node_id: str, source: str = MODEL) -> NodeDownload:
@@ -207,3 +232,95 @@ async def test_a_node_without_eventinit_is_told_how_to_get_it(
     environment = {"env_vars": {"PYTHONPATH": str(tmp_path)}}
     with pytest.raises(NodeFetchError, match=r"eventinit is not installed there.*runtime_env"):
         await cluster.fetch_on(nodes["one"], fetch_of(nodes["one"]), environment, unheard)
+
+
+async def test_a_fetch_runs_in_the_process_that_was_warmed(
+    cluster: RayCluster, nodes: dict[str, str], silent_store: SilentStore
+) -> None:
+    async with silent_store.serving() as environment:
+        await cluster.warm(nodes["two"], environment)
+        warmed_at = time.time()
+        fetching = asyncio.create_task(cluster.fetch_on(nodes["two"], fetch_of(nodes["two"]), environment, unheard))
+        process = await silent_store.client()
+        assert process.create_time() < warmed_at
+        fetching.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await fetching
+
+
+async def notes(folder: Path, what: str, count: int) -> dict[str, Any]:
+    """Return so many notes of a kind, by the node that left them, once they are there."""
+    async with asyncio.timeout(60):
+        while len(found := _notes(folder, what)) < count:  # noqa: ASYNC110 - other processes write them
+            await asyncio.sleep(0.05)
+    return found
+
+
+def _notes(folder: Path, what: str) -> dict[str, Any]:
+    return {path.name.partition("-")[2]: json.loads(path.read_text()) for path in folder.glob(f"{what}-*")}
+
+
+async def test_candidates_begin_before_the_group_is_placed_and_the_one_that_is_not_chosen_stops(
+    cluster: RayCluster,
+    nodes: dict[str, str],
+    environment: dict[str, Any],
+    shared_cache: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A whole start but for the engine: the group waits for a resource until both candidates have begun."""
+    for name, value in {**environment["env_vars"], "EVENTINIT_CACHE": shared_cache}.items():
+        monkeypatch.setenv(name, value)
+    gate: Any = ray().util.placement_group([{"gate": 1}])
+    await cluster.wait_until_ready(gate)
+    notes_of_nodes = {"path": "tests.backends.node_notes:NodeNotes", "kwargs": {"folder": str(tmp_path)}}
+    settings: dict[str, Any] = {
+        "placement_group_config": {"bundles": [{"slot": 1}, {"gate": 1}]},
+        "download": {"prefetch": "candidates"},
+        "handlers": [notes_of_nodes],
+        "runtime_env": environment,
+        "engine_kwargs": {"tensor_parallel_size": 2},
+    }
+    config = LLMConfig(model_id="tiny", model_source=MODEL, **settings)
+    bus, engine = EventBus(), FakeEngineBackend()
+    told: list[DownloadProgress | PostDownload] = []
+    bus.on(DownloadProgress, told.append)
+    bus.on(PostDownload, told.append)
+    bus.on(PreDownload, lambda event: event.context.custom_data.update(note="for all"))
+
+    async def open_the_gate() -> None:
+        begun = await notes(tmp_path, "pre", 3)
+        assert set(begun) == {"here", nodes["one"], nodes["two"]}
+        assert len({note["process"] for note in begun.values()}) == 3
+        assert {note["custom_data"]["note"] for note in begun.values()} == {"for all"}
+        await cluster.remove_group(gate)
+        await notes(tmp_path, "stopped", 1)
+        (tmp_path / GO).touch()
+
+    opening = asyncio.create_task(open_the_gate())
+    backends = Backends(open_source=open_source, cluster=RayCluster, engine=engine)
+    async with initialize_node(config, bus=bus, backends=backends) as node:
+        await opening
+        placement = await cluster.placement_of(node.context.placement_group)
+    chosen = placement.node_ids[0]
+    assert chosen in {nodes["one"], nodes["two"]}
+    [stopped] = await notes(tmp_path, "stopped", 1)
+    assert {chosen, stopped} == {nodes["one"], nodes["two"]}
+    assert set(await notes(tmp_path, "post", 2)) == {"here", chosen}
+    assert isinstance(told[-1], PostDownload)
+    progress = [event for event in told if isinstance(event, DownloadProgress) and event.node_id == chosen]
+    assert progress[-1].bytes_done == progress[-1].bytes_total == SIZE
+
+
+async def test_a_node_that_dies_during_its_fetch_is_named(
+    cluster: RayCluster, nodes: dict[str, str], ray_nodes: RayNodes, silent_store: SilentStore
+) -> None:
+    """The last test here, since the cluster is one node smaller after it."""
+    async with silent_store.serving() as environment:
+        fetching = asyncio.create_task(cluster.fetch_on(nodes["three"], fetch_of(nodes["three"]), environment, unheard))
+        await silent_store.client()
+        remove = ray_nodes.cluster.remove_node
+        await asyncio.to_thread(remove, ray_nodes.nodes["three"], allow_graceful=False)
+        with pytest.raises(NodeFetchError, match="ray list nodes") as caught:
+            await fetching
+    assert caught.value.node_id == nodes["three"]
