@@ -50,7 +50,7 @@ class StoreSource:
             raise ModelNotFoundError(self._source, "there are no files; check model_source")
         with disk_errors(self._source, folder):
             paths = await to_thread.run_sync(safe_paths, self._source, folder, [file.name for file in listed])
-        wanted = [file for file in listed if is_wanted(mode, file.name, self._settings)]
+        wanted = await to_thread.run_sync(self._wanted, mode, listed)
         state = FetchState(len(wanted), sum(file.size for file in wanted), report)
         async with open_workspace(self._source, folder) as workspace:
             await self._bring(workspace, mirrors, wanted, paths, state)
@@ -61,6 +61,9 @@ class StoreSource:
         return DownloadResult(
             folder, self._source, mode, len(wanted), total, state.bytes_fetched, monotonic() - started
         )
+
+    def _wanted(self, mode: DownloadMode, listed: Sequence[RemoteFile]) -> Sequence[RemoteFile]:
+        return [file for file in listed if is_wanted(mode, file.name, self._settings)]
 
     def _folder(self) -> Path:
         scheme, _, rest = self._source.partition("://")
