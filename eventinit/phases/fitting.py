@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from eventinit.ports import ACCELERATOR_TYPE, Bundle, ClusterNode, Strategy
+from eventinit.ports import ACCELERATOR_TYPE, Bundle, ClusterNode, NodeCapacity, Strategy
 
 Amounts = Mapping[str, float]
 
@@ -56,13 +56,12 @@ def unplaced(
     return waiting, left
 
 
-def candidates(bundles: Sequence[Bundle], nodes: Sequence[ClusterNode]) -> list[ClusterNode]:
-    """Return the other nodes that have room for a bundle, or 64 of them: a cluster may have a thousand."""
-
-    def has_room(node: ClusterNode) -> bool:
-        return any(_fits(bundle, node.resources) for bundle in bundles)
-
-    return [node for node in nodes if not node.is_local and has_room(node)][:MOST_CANDIDATES]
+def candidates(
+    bundles: Sequence[Bundle], capacity: Sequence[NodeCapacity], nodes: Sequence[ClusterNode]
+) -> list[ClusterNode]:
+    """Return the other nodes with room for a bundle in what is free, or 64 of them: a cluster may have a thousand."""
+    roomy = {node.node_id for node in capacity if any(_fits(bundle, node.free) for bundle in bundles)}
+    return [node for node in nodes if node.node_id in roomy and not node.is_local][:MOST_CANDIDATES]
 
 
 def short_of(bundle: Bundle, free: Sequence[Amounts]) -> Bundle:

@@ -68,7 +68,7 @@ async def reserve(start: Start, phase: PhaseRun, workers: int) -> None:
     bundles = bundles_for(start.config, workers, capacity.nodes)
     strategy = start.config.placement_group_config.strategy
     assess(start, phase, GroupPlacement(tuple(bundles), (None,) * len(bundles), strategy), capacity)
-    start.candidates.set(candidates(bundles, await start.cluster.nodes()))
+    start.candidates.set(candidates(bundles, capacity.nodes, await start.cluster.nodes()))
     group = await start.cluster.create_group(bundles, strategy, str(this_owner(start.id)))
     start.undos.push(UNDO, partial(start.cluster.remove_group, group), deadline_s=REMOVAL_DEADLINE_S)
     await wait_for_group(start, phase, group)

@@ -48,6 +48,12 @@ async def test_workers_of_nodes_with_room_are_warmed_while_the_group_is_pending(
     assert fakes.cluster.fetched_on == [("node-2", "MODEL_AND_TOKENIZER")]
 
 
+async def test_nodes_whose_resources_are_in_use_are_no_candidates(fakes: Fakes) -> None:
+    fakes.cluster.free = [{"CPU": 1.0, "GPU": 1.0}] * 4 + [{"CPU": 1.0}]
+    await seconds_of_start(fakes, config())
+    assert fakes.cluster.warmed == {"node-1", "node-2", "node-3"}
+
+
 async def test_a_fetch_waits_for_the_worker_that_is_still_being_warmed(fakes: Fakes) -> None:
     """A second worker would take as long again."""
     fakes.cluster.worker_start_s, fakes.cluster.source.seconds = 80.0, 10.0
