@@ -61,7 +61,7 @@ EVENTS = CONTEXT | {"events"}
 NODES = EVENTS | BUS | {"callback", "luggage", "node_download"}
 PHASES = NODES | {"phases", "start"}
 INITIALIZER = PHASES | {"backends", "initializer", "node"}
-CLI = INITIALIZER | {"cli", "downloads", "preload", "testing", "public surface"}
+CLI = INITIALIZER | {"cli", "downloads", "leftovers", "preload", "testing", "public surface"}
 
 ALLOWED: dict[str, frozenset[str]] = {
     **dict.fromkeys(LEAVES, LEAVES),
@@ -75,6 +75,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     "phases": PHASES,
     "downloads": LEAVES | {"downloads"},
     "backends": LEAVES | {"backends", "downloads"},
+    "leftovers": LEAVES | {"backends", "downloads", "leftovers"},
     "preload": LEAVES | {"backends"},
     "testing": EVENTS | BUS | {"testing"},
     "callback": BUS | CONFIG | {"callback"},

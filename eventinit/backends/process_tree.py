@@ -75,15 +75,22 @@ def end_trees(roots: Iterable[psutil.Process], wait_s: float = 5.0) -> list[psut
 
 
 @contextmanager
-def end_trees_when(due: Callable[[], bool], find: Callable[[], Iterable[psutil.Process]]) -> Generator[None]:
+def end_trees_when(
+    due: Callable[[], bool],
+    find: Callable[[], Iterable[psutil.Process]],
+    seen: Callable[[Iterable[psutil.Process]], None] | None = None,
+) -> Generator[None]:
     """End what ``find`` returns from the moment ``due`` says so, again and again until the block is left.
 
     A block that waits for a process comes free that way, also when the process appears only after it was due.
+    ``seen`` is told again and again what there is.
     """
     left = threading.Event()
 
     def watch() -> None:
         while not left.wait(_WATCH_INTERVAL_S):
+            if seen is not None:
+                seen(find())
             if due():
                 end_trees(find())
 

@@ -10,13 +10,16 @@ import shutil
 import sys
 import threading
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, Final, final
 
+from eventinit.backends.engine_folder import OWNER_FILE
 from eventinit.backends.process_environment import process_environment
 from eventinit.own_thread import OwnThread
+from eventinit.owner import SHARED, this_owner
 
 _SET_BY_RAY: Final = ("PYTHONBREAKPOINT", "RAY_AUTH_MODE", "RAY_USAGE_STATS_ENABLED")
 """What ``ray.init`` changes in the process's environment for good, so that children meet the same Ray."""
@@ -101,10 +104,12 @@ def take(address: str | None, before: Environment, given_up: threading.Event, *,
     with _lock:
         if not is_running():
             _current = _begin(address, before, given_up)
+            _sign()
         elif _current is not None:
             _current.users += 1
         elif adopt:
             _current = RayShare(embedded=True, address=None, before=before, keeper=None)
+            _sign()
         return _current
 
 
@@ -165,11 +170,22 @@ def _embedded_options() -> dict[str, Any]:
     return {"address": "local", "include_dashboard": False, "_system_config": settings}
 
 
-def _session_folder() -> str | None:
-    """Return the folder of this process's own Ray with its logs and sockets, which Ray leaves behind."""
+def _session_folder() -> Path | None:
+    """Return the folder of this process's own Ray with its logs and sockets, which Ray leaves behind.
+
+    None where the process has only joined a Ray, whose folder is not ours.
+    """
     # Public Ray does not tell it.
     node = load_ray()._private.worker._global_node
-    return None if node is None else str(node.get_session_dir_path())
+    return None if node is None or not node.is_head() else Path(node.get_session_dir_path())
+
+
+def _sign() -> None:
+    """Write into the folder of our own Ray whose it is, since a kill of this process leaves it behind."""
+    folder = _session_folder()
+    with suppress(OSError):
+        if folder is not None:
+            (folder / OWNER_FILE).write_text(str(this_owner(SHARED)))
 
 
 def _shut_down() -> None:

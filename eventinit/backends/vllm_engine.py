@@ -7,18 +7,16 @@ cancelled it is only told to give up. So nothing is left even where the event lo
 import importlib
 import logging
 import multiprocessing
-import shutil
-import tempfile
 import threading
 import time
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import anyio
 import anyio.to_thread
 import psutil
 
+from eventinit.backends.engine_folder import EngineFolder
 from eventinit.backends.process_environment import GivenUpError, process_environment
 from eventinit.backends.process_tree import (
     SpawnedProcesses,
@@ -30,6 +28,7 @@ from eventinit.backends.process_tree import (
 from eventinit.backends.vllm_arguments import argument_names, refuse_unknown, runtime_env, short
 from eventinit.errors import EngineArgumentError, EngineError, MissingExtraError
 from eventinit.logs import log_event
+from eventinit.owner import this_owner
 from eventinit.ports import EngineRequest, RunningEngine
 from eventinit.threads import run_in_thread
 
@@ -76,18 +75,18 @@ class _Start:
     def run(self) -> "VLLMRunningEngine":
         """Start the engine or leave nothing of it."""
         with process_environment({}, given_up=self.given_up):
-            folder = Path(tempfile.mkdtemp(prefix="eventinit-"))
+            folder = EngineFolder(this_owner(self._request.start_id))
             spawned = SpawnedProcesses()
             try:
                 with (
-                    process_environment(self._variables(), folder),
-                    end_trees_when(self.given_up.is_set, spawned.running),
+                    process_environment(self._variables(), folder.path),
+                    end_trees_when(self.given_up.is_set, spawned.running, folder.record),
                 ):
                     engine = self._boot()
                 return VLLMRunningEngine(engine, spawned.running(), folder)
             except BaseException:
                 end_trees(spawned.running())
-                shutil.rmtree(folder, ignore_errors=True)
+                folder.remove()
                 raise
 
     def _variables(self) -> dict[str, str]:
@@ -161,12 +160,13 @@ class _Start:
 class VLLMRunningEngine:
     """An ``AsyncLLMEngine`` with the processes and the folder that belong to it."""
 
-    def __init__(self, engine: Any, cores: list[psutil.Process], folder: Path) -> None:
+    def __init__(self, engine: Any, cores: list[psutil.Process], folder: EngineFolder) -> None:
         self.engine: Any = engine
         self._cores = cores
         self._processes = with_descendants(cores)
         self._children = [c for c in multiprocessing.active_children() if c.pid in {core.pid for core in cores}]
         self._folder = folder
+        folder.record(self._processes)
         self._hurry = threading.Event()
         self._turn = threading.Lock()
         self._stopped = False
@@ -216,7 +216,7 @@ class VLLMRunningEngine:
             with end_trees_when(lambda: self._hurry.is_set() or time.monotonic() > deadline, lambda: processes):
                 self._shut_down(grace_s)
             self._report_survivors(end_trees(processes))
-            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder.remove()
             self._stopped = True
 
     def _shut_down(self, grace_s: float) -> None:

@@ -6,7 +6,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from eventinit.cli.cache_text import as_json, bytes_text, table, where
+from eventinit.cli.cache_text import as_json, table, where
+from eventinit.cli.columns import bytes_text
 from eventinit.downloads.cache_check import CheckedModel, check_model
 from eventinit.downloads.cache_inventory import chosen, inventory
 from eventinit.downloads.cache_prune import Removal, remove_leftovers, remove_model, remove_partials

@@ -4,20 +4,19 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from eventinit.cli.columns import age_text, bytes_text, columns
 from eventinit.downloads.cache import cache_root
 from eventinit.downloads.cached_model import CachedModel
 from eventinit.downloads.hub_inventory import hub_cache_folder
 from eventinit.downloads.manifest import FinishedMode
 
 _HEADINGS = ("SOURCE", "COMPLETE", "FILES", "SIZE", "PARTIAL", "VERIFIED BY", "USED", "FETCHED", "PATH")
-_UNITS = ((10**12, "TB"), (10**9, "GB"), (10**6, "MB"), (10**3, "kB"))
-_STEPS = ((86400, "d"), (3600, "h"), (60, "min"))
 
 
 def table(models: Sequence[CachedModel], now: float) -> str:
     """Return a table for each cache that holds something; ages count up to ``now``, in seconds since 1970."""
     parts = [
-        f"{_root_text(root)}\n{_columns([_HEADINGS, *rows])}"
+        f"{_root_text(root)}\n{columns([_HEADINGS, *rows])}"
         for root in ("eventinit", "hub")
         if (rows := [_row(model, now) for model in models if model.root == root])
     ]
@@ -33,12 +32,6 @@ def as_json(models: Iterable[CachedModel]) -> str:
         "models": [_model(model) for model in models],
     }
     return json.dumps(said, indent=2)
-
-
-def bytes_text(count: int) -> str:
-    """Return a number of bytes for people."""
-    step, unit = next(((step, unit) for step, unit in _UNITS if count >= step), (1, "B"))
-    return f"{count} B" if step == 1 else f"{count / step:.1f} {unit}"
 
 
 def where(model: CachedModel) -> str:
@@ -60,8 +53,8 @@ def _row(model: CachedModel, now: float) -> tuple[str, ...]:
         bytes_text(model.size),
         bytes_text(model.partial_bytes) if model.partial_bytes else "-",
         ", ".join(sorted(model.verified)) or "-",
-        _age(now - model.used_at),
-        _age(now - model.fetched_at) if model.fetched_at is not None else "-",
+        age_text(now - model.used_at),
+        age_text(now - model.fetched_at) if model.fetched_at is not None else "-",
         str(model.folder),
     )
 
@@ -69,16 +62,6 @@ def _row(model: CachedModel, now: float) -> tuple[str, ...]:
 def _mode_text(mode: FinishedMode) -> str:
     only = [f"include {glob}" for glob in mode.include] + [f"exclude {glob}" for glob in mode.exclude]
     return f"{mode.mode} ({', '.join(only)})" if only else mode.mode
-
-
-def _age(seconds: float) -> str:
-    return next((f"{seconds // step:.0f} {unit}" for step, unit in _STEPS if seconds >= step), "now")
-
-
-def _columns(rows: Sequence[Sequence[str]]) -> str:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
-    return "\n".join(line.rstrip() for line in lines)
 
 
 def _model(model: CachedModel) -> dict[str, Any]:

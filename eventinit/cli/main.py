@@ -11,6 +11,7 @@ from pathlib import Path
 from eventinit.cli.cache import add_cache_words
 from eventinit.cli.catalogue import show_events
 from eventinit.cli.check import check
+from eventinit.cli.doctor import add_doctor_words
 from eventinit.cli.run import run
 from eventinit.errors import EventInitError
 
@@ -62,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     lists.set_defaults(command=_show_events)
 
     add_cache_words(commands, everywhere)
+    add_doctor_words(commands, everywhere)
     return parser
 
 

@@ -65,6 +65,7 @@ def _request(start: Start, arguments: dict[str, Any], *, on_cluster: bool) -> En
         on_cluster=on_cluster,
         cluster_address=start.cluster.address(),
         runtime_env=thaw(start.context.runtime_env),
+        start_id=start.id,
     )
 
 

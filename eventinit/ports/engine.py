@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from eventinit.owner import SHARED
+
 
 @dataclass(frozen=True, slots=True)
 class EngineRequest:
@@ -15,6 +17,7 @@ class EngineRequest:
         on_cluster: Whether the workers run in the bundles of the group (vLLM's ``ray`` executor).
         cluster_address: Where the engine's processes find the cluster.
         runtime_env: The Ray runtime environment of the workers.
+        start_id: The start that the engine belongs to.
     """
 
     arguments: Mapping[str, Any]
@@ -22,6 +25,7 @@ class EngineRequest:
     on_cluster: bool
     cluster_address: str | None
     runtime_env: Mapping[str, Any]
+    start_id: str = SHARED
 
 
 class RunningEngine(Protocol):

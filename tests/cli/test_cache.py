@@ -12,9 +12,8 @@ import pytest
 from eventinit.cli import main
 from eventinit.downloads.file_lock import FileLocks
 from eventinit.downloads.store_source import StoreSource
-from eventinit.errors import DownloadError
-from eventinit.ports import DownloadSettings
-from tests.downloads.scripted_store import MIB, ScriptedStore, content, cut, ignore
+from tests.cli.unfinished import leave_unfinished
+from tests.downloads.scripted_store import ScriptedStore, content, ignore
 
 FILES = {"config.json": b"{}", "model.bin": content(1, 300_000)}
 TOTAL = sum(map(len, FILES.values()))
@@ -47,16 +46,6 @@ def fetch(name: str, *, days_ago: float = 0) -> Path:
     used_at = time.time() - days_ago * DAY_S
     os.utime(path / ".eventinit" / "manifest.jsonl", (used_at, used_at))
     return path
-
-
-def leave_unfinished(name: str) -> None:
-    """Fetch until a large file is cut off in its middle."""
-    files = {"config.json": b"{}", "model.bin": content(1, 8 * MIB)}
-    store = ScriptedStore(files, source=f"s3://models/{name}", identity=name)
-    store.script = lambda request: cut(after=4 * MIB) if request.name == "model.bin" else None
-    source = StoreSource([store], DownloadSettings(attempts=1))
-    with pytest.raises(DownloadError):
-        anyio.run(source.fetch, "MODEL_AND_TOKENIZER", ignore)
 
 
 def test_an_empty_cache_is_told_with_its_places(told: Told, caches: Path) -> None:
