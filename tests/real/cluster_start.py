@@ -52,6 +52,10 @@ class TwoNodes:
         table: dict[str, Any] = self._cluster.global_state.placement_group_table(None)
         return [group["name"] for group in table.values() if group["state"] != "REMOVED"]
 
+    def has_lost_driver(self, pid: int) -> bool:
+        """Return whether Ray has noticed that a driver ended."""
+        return any(job["IsDead"] for job in self._cluster.global_state.job_table() if job["DriverPid"] == pid)
+
     def living_actors(self, *states: str) -> list[str]:
         table: dict[str, Any] = self._cluster.global_state.actor_table(None)
         return [

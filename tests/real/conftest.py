@@ -3,17 +3,20 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from examples.local_s3 import LocalS3
-from tests.real.environment import SMALL_AND_OFFLINE
+from tests.real.environment import SMALL_AND_OFFLINE, TINY_ENGINE, processes_with
 from tests.real_models import build_tiny_llama
 
 ROOT = Path(__file__).parents[2]
+HELPERS_END_WITHIN_S = 20.0
+"""Python's resource tracker ends by itself, after the last process that it serves."""
 
 
 @pytest.fixture(scope="session")
@@ -50,3 +53,37 @@ def whole_start(real_environment: dict[str, str], tiny_uri: str) -> dict[str, An
     assert lines, f"the start failed:\n{done.stdout[-2000:]}\n{done.stderr[-5000:]}"
     report: dict[str, Any] = json.loads(lines[-1].removeprefix("REPORT "))
     return report
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Where a run finds its configuration."""
+    return tmp_path
+
+
+@pytest.fixture
+def command(folder: Path, tiny_uri: str) -> Callable[..., list[str]]:
+    """The words of a run of the tiny model, with other fields on top."""
+
+    def words(*options: str, **fields: Any) -> list[str]:
+        config = folder / "node.json"  # JSON is YAML
+        values = {"model_id": "tiny", "model_source": tiny_uri, "engine_kwargs": TINY_ENGINE, **fields}
+        config.write_text(json.dumps(values))
+        return [sys.executable, "-m", "eventinit", "run", str(config), *options]
+
+    return words
+
+
+@pytest.fixture
+def environment(real_environment: dict[str, str], tmp_path: Path) -> Iterator[dict[str, str]]:
+    """A process's variables, with a mark by which all that is left of it is found afterwards."""
+    yield {**real_environment, "MARK": str(tmp_path)}
+    deadline = time.monotonic() + HELPERS_END_WITHIN_S
+    while processes_with("MARK", str(tmp_path)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert processes_with("MARK", str(tmp_path)) == []
+    left = [
+        *Path(real_environment["TMPDIR"]).glob("eventinit-*"),
+        *Path(real_environment["TMPDIR"]).glob("ray/session_2*"),
+    ]
+    assert left == []

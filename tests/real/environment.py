@@ -7,6 +7,7 @@ SMALL_AND_OFFLINE = {
     "VLLM_NO_USAGE_STATS": "1",
     "HF_HUB_OFFLINE": "1",
     "VLLM_LOGGING_LEVEL": "ERROR",
+    "SPT_NOENV": "1",  # or vLLM's processes wipe their environment when they set their titles
 }
 
 TINY_ENGINE = {"max_model_len": 128, "enforce_eager": True, "dtype": "bfloat16"}

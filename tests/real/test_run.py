@@ -1,17 +1,15 @@
 """The ``eventinit run`` command on the real store, Ray and vLLM, as a process of its own."""
 
-import json
 import signal
 import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from examples.local_s3 import LocalS3
-from tests.real.environment import TINY_ENGINE, processes_with
+from tests.real.environment import TINY_ENGINE
 
 pytestmark = pytest.mark.real
 
@@ -47,31 +45,6 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "site_rules.py").write_text(CALLBACK)
     return tmp_path
-
-
-@pytest.fixture
-def command(folder: Path, tiny_uri: str) -> Callable[..., list[str]]:
-    """The words of a run of the tiny model, with other fields on top."""
-
-    def words(*options: str, **fields: Any) -> list[str]:
-        config = folder / "node.json"  # JSON is YAML
-        values = {"model_id": "tiny", "model_source": tiny_uri, "engine_kwargs": TINY_ENGINE, **fields}
-        config.write_text(json.dumps(values))
-        return [sys.executable, "-m", "eventinit", "run", str(config), *options]
-
-    return words
-
-
-@pytest.fixture
-def environment(real_environment: dict[str, str], tmp_path: Path) -> Iterator[dict[str, str]]:
-    """A process's variables, with a mark by which all that is left of it is found afterwards."""
-    yield {**real_environment, "MARK": str(tmp_path)}
-    assert processes_with("MARK", str(tmp_path)) == []
-    left = [
-        *Path(real_environment["TMPDIR"]).glob("eventinit-*"),
-        *Path(real_environment["TMPDIR"]).glob("ray/session_2*"),
-    ]
-    assert left == []
 
 
 @pytest.fixture
