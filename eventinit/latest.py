@@ -11,9 +11,10 @@ T = TypeVar("T")
 
 @final
 class Latest(Generic[T]):
-    """Gives the newest value at most ten times a second, and the last in any case; what it replaces is dropped."""
+    """Gives the newest value once an interval, and the last in any case; what it replaces is dropped."""
 
-    def __init__(self) -> None:
+    def __init__(self, interval_s: float = INTERVAL_S) -> None:
+        self._interval_s = interval_s
         self._value: T | None = None
         self._news = Event()
         self._over = Event()
@@ -33,7 +34,7 @@ class Latest(Generic[T]):
         """Return the newest value once there is one, or None when it is over and the last has been taken."""
         with move_on_after(self._pause_s):
             await self._over.wait()
-        self._pause_s = INTERVAL_S
+        self._pause_s = self._interval_s
         await self._news.wait()
         if not self._over.is_set():
             self._news = Event()

@@ -10,6 +10,7 @@ from eventinit.config import LLMConfig
 from eventinit.context import NodeInitializationContext
 from eventinit.errors import DottedPathError, HandlerError
 from eventinit.events import PostNodeDownload, PreNodeDownload
+from eventinit.latest import INTERVAL_S
 from eventinit.luggage import not_on_node, unpack
 from eventinit.ports import DownloadRequest, DownloadResult, OpenSource, Report
 from eventinit.threads import GRACE_S, run_in_thread
@@ -24,12 +25,14 @@ class NodeDownload:
         node_id: The cluster's id of the node; an empty string is the node of the service.
         request: What is fetched.
         luggage: What the configuration's subscribers need on another node; None when none handles its events.
+        report_interval_s: How many seconds there are at least between two reports of the progress.
     """
 
     start_id: str
     node_id: str
     request: DownloadRequest
     luggage: bytes | None = None
+    report_interval_s: float = INTERVAL_S
 
     async def run(self, open_source: OpenSource, report: Report) -> DownloadResult:
         """Fetch on another node, with the configuration's subscribers on a bus of the node's own.

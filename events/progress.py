@@ -6,7 +6,7 @@ from eventinit.events.lifecycle import StartEvent
 
 
 class DownloadProgress(StartEvent):
-    """How far the download is; at most ten a second.
+    """How far the download of one node is; at most ten a second, and a hundred of all other nodes together.
 
     Attributes:
         node_id: The cluster's id of the node that fetches, or an empty string for this one.

@@ -10,12 +10,12 @@ from eventinit.ports import DownloadResult, FetchProgress, NodeFetch
 
 
 def stream_fetch(pickled: bytes) -> Generator[FetchProgress | DownloadResult]:
-    """Run a ``NodeFetch``; yield its progress at most ten times a second, and then its result.
+    """Run a ``NodeFetch``; yield its progress as often as it says, and then its result.
 
     An interrupt, which is how Ray cancels, ends the fetch in the orderly way before it goes on.
     """
     fetch: NodeFetch = pickle.loads(pickled)  # noqa: S301 - it comes from the start
-    reports: Latest[FetchProgress] = Latest()
+    reports: Latest[FetchProgress] = Latest(fetch.report_interval_s)
     with asyncio.Runner() as runner:
         fetching = runner.get_loop().create_task(_fetch(fetch, reports))
         try:

@@ -45,8 +45,9 @@ def _refuse_other_paths(start: Start, arguments: dict[str, Any], placement: Grou
     result = start.context.download_result
     if result is None or arguments["model"] != str(result.path):
         return
+    chosen = set(placement.node_ids)
     paths = start.paths_elsewhere.items()
-    others = {node_id: path for node_id, path in paths if node_id in placement.node_ids and path != result.path}
+    others = {node_id: path for node_id, path in paths if node_id in chosen and path != result.path}
     if others:
         raise ModelPathError(result.source, result.path, others)
 

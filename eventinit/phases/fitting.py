@@ -43,24 +43,39 @@ def unplaced(
     """Place the largest bundles first; return those that there is no room for, and what the others leave free."""
     if strategy == "STRICT_PACK":
         return [] if any(_fits(together(bundles), node) for node in free) else list(bundles), free
-    left = [dict(node) for node in free]
     waiting: list[Bundle] = []
-    for bundle in sorted(bundles, key=lambda bundle: sum(bundle.values()), reverse=True):
-        index = next((index for index, node in enumerate(left) if _fits(bundle, node)), None)
-        if index is None:
-            waiting.append(bundle)
-        elif strategy == "STRICT_SPREAD":
-            del left[index]
-        else:
-            left[index] = {name: amount - bundle.get(name, 0) for name, amount in left[index].items()}
-    return waiting, left
+    for bundle, count in sorted(kinds(bundles), key=lambda kind: sum(kind[0].values()), reverse=True):
+        lacking, free = _place(bundle, count, free, alone=strategy == "STRICT_SPREAD")
+        waiting += [bundle] * lacking
+    return waiting, free
+
+
+def _place(bundle: Bundle, count: int, free: Sequence[Amounts], *, alone: bool) -> tuple[int, Sequence[Amounts]]:
+    """Place bundles that are alike; return for how many there is no room, and what the others leave free.
+
+    Args:
+        bundle: One of them.
+        count: How many there are.
+        free: What is free on each node.
+        alone: Whether each needs a node to itself.
+    """
+    left: list[Amounts] = []
+    for node in free:
+        placed = _times(bundle, node, at_most=min(count, 1) if alone else count)
+        count -= placed
+        if not placed:
+            left.append(node)
+        elif not alone:
+            left.append({name: amount - placed * bundle.get(name, 0) for name, amount in node.items()})
+    return count, left
 
 
 def candidates(
     bundles: Sequence[Bundle], capacity: Sequence[NodeCapacity], nodes: Sequence[ClusterNode]
 ) -> list[ClusterNode]:
     """Return the other nodes with room for a bundle in what is free, or 64 of them: a cluster may have a thousand."""
-    roomy = {node.node_id for node in capacity if any(_fits(bundle, node.free) for bundle in bundles)}
+    alike = [bundle for bundle, _ in kinds(bundles)]
+    roomy = {node.node_id for node in capacity if any(_fits(bundle, node.free) for bundle in alike)}
     return [node for node in nodes if node.node_id in roomy and not node.is_local][:MOST_CANDIDATES]
 
 

@@ -8,12 +8,16 @@ from anyio import CancelScope, create_task_group
 
 from eventinit.context import seal
 from eventinit.joining import Awaited, one_error, together
+from eventinit.latest import INTERVAL_S
 from eventinit.luggage import pack
 from eventinit.node_download import NodeDownload
 from eventinit.phases.attempt import Attempt
 from eventinit.phases.progress import with_progress
 from eventinit.ports import ClusterNode, DownloadMode, DownloadRequest, DownloadResult, Report
 from eventinit.start import Start
+
+MOST_REPORTS_A_SECOND = 100
+"""Of all other nodes together: one takes this process 1 ms on Ray, and a thousand nodes could send ten thousand."""
 
 _NO_ATTEMPTS: Mapping[str, Attempt] = MappingProxyType({})
 
@@ -35,7 +39,7 @@ async def fetch_on_group(start: Start, placed: Awaited[Sequence[ClusterNode]]) -
     async def begin_on_candidates() -> None:
         with pending:
             nodes = await start.candidates.get()
-            mode, work = _early_work(start)
+            mode, work = _early_work(start, len(nodes))
             for node in nodes if start.context.worker_node_download_model != "NONE" else ():
                 attempt = attempts[node.node_id] = Attempt(mode)
                 tasks.start_soon(attempt.run, partial(work, node))
@@ -57,7 +61,8 @@ async def fetch_on_others(
     """Fetch to every node of the group but this one, at the same time; an attempt that was right counts."""
     seal(start.context, "worker_node_download_model", phase="download")
     mode = start.context.worker_node_download_model
-    fetch = _fetcher(start, mode)
+    others = [node for node in nodes if not node.is_local]
+    fetch = _fetcher(start, mode, len(others))
 
     async def complete(node: ClusterNode) -> None:
         attempt = attempts.get(node.node_id)
@@ -65,14 +70,14 @@ async def fetch_on_others(
             await fetch(node)
 
     if mode != "NONE":
-        await together(*(partial(complete, node) for node in nodes if not node.is_local))
+        await together(*(partial(complete, node) for node in others))
 
 
-def _early_work(start: Start) -> tuple[DownloadMode, Callable[[ClusterNode], Awaitable[None]]]:
+def _early_work(start: Start, nodes: int) -> tuple[DownloadMode, Callable[[ClusterNode], Awaitable[None]]]:
     """Return what a candidate does before the group is placed, and the mode of that."""
     if start.config.download.prefetch == "candidates":
         mode = start.context.worker_node_download_model
-        return mode, _fetcher(start, mode)
+        return mode, _fetcher(start, mode, nodes)
 
     async def warm(node: ClusterNode) -> None:
         await start.cluster.warm(node.node_id, dict(start.context.runtime_env))
@@ -80,20 +85,21 @@ def _early_work(start: Start) -> tuple[DownloadMode, Callable[[ClusterNode], Awa
     return "NONE", warm
 
 
-def _fetcher(start: Start, mode: DownloadMode) -> Callable[[ClusterNode], Awaitable[None]]:
-    """Return what has a node fetch; what its subscribers need is packed once for all nodes."""
+def _fetcher(start: Start, mode: DownloadMode, nodes: int) -> Callable[[ClusterNode], Awaitable[None]]:
+    """Return what has one of so many nodes fetch; what their subscribers need is packed once for all of them."""
+    interval_s = max(INTERVAL_S, nodes / MOST_REPORTS_A_SECOND)
 
     @cache
     def luggage() -> bytes | None:
         return None if start.on_nodes is None else pack(start.on_nodes, start.context)
 
     async def fetch(node: ClusterNode) -> None:
-        request = NodeDownload(start.id, node.node_id, request_of(start, mode), luggage())
+        request = NodeDownload(start.id, node.node_id, request_of(start, mode), luggage(), interval_s)
 
         async def run(report: Report) -> DownloadResult:
             return await start.cluster.fetch_on(node.node_id, request, dict(start.context.runtime_env), report)
 
-        result = await with_progress(start, node.node_id, run)
+        result = await with_progress(start, node.node_id, run, interval_s)
         start.paths_elsewhere[node.node_id] = result.path
 
     return fetch

@@ -18,7 +18,7 @@ def describe(start_id: str, placement: GroupPlacement, capacity: Capacity, waite
     if placement.strategy == "STRICT_PACK" and waiting:
         lacking = [short_of(together(waiting), left)]
     else:
-        lacking = [short_of(bundle, left) for bundle in waiting]
+        lacking = [lack for bundle, count in kinds(waiting) for lack in [short_of(bundle, left)] * count]
     wanted = sorted({name for bundle in lacking for name in bundle})
     nodes = [node for node in capacity.nodes if any(node.free.get(name) for name in wanted)]
     nodes.sort(key=lambda node: [-node.free.get(name, 0) for name in wanted])

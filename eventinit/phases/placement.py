@@ -80,8 +80,8 @@ async def nodes_of_group(start: Start) -> Sequence[ClusterNode]:
     group = start.context.placement_group
     if group is None:
         return ()
-    placement = await start.cluster.placement_of(group)
-    return [node for node in await start.cluster.nodes() if node.node_id in placement.node_ids]
+    chosen = set((await start.cluster.placement_of(group)).node_ids)
+    return [node for node in await start.cluster.nodes() if node.node_id in chosen]
 
 
 async def _use_surrounding(start: Start) -> None:

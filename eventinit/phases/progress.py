@@ -6,16 +6,16 @@ from typing import final
 from eventinit import clock
 from eventinit.events import DownloadProgress
 from eventinit.joining import together
-from eventinit.latest import Latest
+from eventinit.latest import INTERVAL_S, Latest
 from eventinit.ports import DownloadResult, FetchProgress, Report
 from eventinit.start import Start
 
 
 async def with_progress(
-    start: Start, node_id: str, fetch: Callable[[Report], Awaitable[DownloadResult]]
+    start: Start, node_id: str, fetch: Callable[[Report], Awaitable[DownloadResult]], interval_s: float = INTERVAL_S
 ) -> DownloadResult:
-    """Return what a fetch returns, and emit a ``DownloadProgress`` for what it reports, at most ten a second."""
-    reports: Latest[FetchProgress] = Latest()
+    """Return what a fetch returns, and emit a ``DownloadProgress`` for what it reports, one an interval at most."""
+    reports: Latest[FetchProgress] = Latest(interval_s)
     rate = _Rate()
     results: list[DownloadResult] = []
 

@@ -48,6 +48,11 @@ class NodeFetch(Protocol):
         """What is fetched."""
         ...
 
+    @property
+    def report_interval_s(self) -> float:
+        """How many seconds there are at least between two reports that the node sends."""
+        ...
+
     async def run(self, open_source: OpenSource, report: Report) -> DownloadResult:
         """Fetch on the node where this is called."""
         ...

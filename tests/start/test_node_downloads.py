@@ -120,6 +120,28 @@ async def test_all_nodes_fetch_at_the_same_time_and_tell_how_far_each_is(bus: Ev
 
 
 @VIRTUAL
+async def test_the_progress_of_many_nodes_is_told_a_hundred_times_a_second_in_all(bus: EventBus) -> None:
+    """Each node tells it less often, and its end in any case."""
+    nodes, seconds = 50, 20.0
+    fakes = Fakes()
+    fakes.cluster.resources = [{"CPU": 1.0}] * (nodes + 1)
+    fakes.cluster.group_nodes = [f"node-{number}" for number in range(nodes + 1)]
+    fakes.cluster.source = FakeSource(files=200, seconds=seconds)
+    under_way, ended = 0, set[str]()
+
+    @bus.on(DownloadProgress, where=lambda event: event.node_id)
+    async def count(event: DownloadProgress) -> None:
+        nonlocal under_way
+        under_way += 0 < event.files_done < event.files_total
+        if event.files_done == event.files_total:
+            ended.add(event.node_id)
+
+    await start(fakes, LLMConfig(model_id="tiny", engine_kwargs={"tensor_parallel_size": nodes + 1}), bus)
+    assert 0.9 * 100 * seconds < under_way <= 100 * seconds
+    assert len(ended) == nodes
+
+
+@VIRTUAL
 async def test_a_handler_that_is_slow_with_progress_gets_the_newest(bus: EventBus, fakes: Fakes) -> None:
     """What it has no time for is dropped rather than kept waiting."""
     fakes.cluster.sources["node-1"] = FakeSource(files=1000, seconds=100.0)
