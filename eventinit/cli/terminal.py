@@ -8,6 +8,7 @@ from eventinit.events import (
     DownloadProgress,
     EngineDied,
     LifecycleEvent,
+    NodeDownloadEvent,
     PhaseFailed,
     PlacementPending,
     PostEvent,
@@ -25,7 +26,7 @@ class Terminal:
 
     def __init__(self) -> None:
         self._began = time.monotonic()
-        self._last_progress = -1.0
+        self._last_progress: dict[str, float] = {}
         self._placing = False
         self._failed = False
 
@@ -34,6 +35,8 @@ class Terminal:
         match event:
             case DownloadProgress():
                 self._show_progress(event)
+            case NodeDownloadEvent():
+                pass  # its progress tells as much
             case PlacementPending():
                 self._line("placement_group", f"waits: {event.explanation}")
             case PhaseFailed():
@@ -69,15 +72,16 @@ class Terminal:
     def _show_progress(self, event: DownloadProgress) -> None:
         now = time.monotonic()
         over = event.bytes_done >= event.bytes_total
-        if not over and now - self._last_progress < PROGRESS_INTERVAL_S:
+        if not over and now - self._last_progress.get(event.node_id, 0.0) < PROGRESS_INTERVAL_S:
             return
-        self._last_progress = now
+        self._last_progress[event.node_id] = now
         share = 100 if event.bytes_total == 0 else 100 * event.bytes_done // event.bytes_total
         done, total = event.bytes_done / MEGABYTE, event.bytes_total / MEGABYTE
         rate = event.bytes_per_second / MEGABYTE
         files = f"{event.files_done} of {event.files_total} files"
-        self._line("download", f"{share:3d} %  {done:.0f} of {total:.0f} MB  {files}  {rate:.0f} MB/s")
-        if over and self._placing:
+        where = f"  on node {event.node_id}" if event.node_id else ""
+        self._line("download", f"{share:3d} %  {done:.0f} of {total:.0f} MB  {files}  {rate:.0f} MB/s{where}")
+        if over and self._placing and not where:
             self._line("download", "this node is done; the group says which others need the files")
 
     def _line(self, phase: str, text: str) -> None:

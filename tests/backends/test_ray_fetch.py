@@ -22,11 +22,12 @@ from eventinit.node_download import NodeDownload
 from eventinit.ports import Backends, DownloadRequest, DownloadResult, FetchProgress
 from eventinit.testing import FakeEngineBackend
 from examples.local_s3 import LocalS3
-from tests.backends.node_notes import GO
+from tests.backends.on_nodes import GO, StuckFetch
 from tests.real_ray import no_ray_left, ray
 
 pytestmark = [pytest.mark.real, pytest.mark.asyncio(loop_scope="module")]
 
+ROOT = Path(__file__).parents[2]
 MODEL = "s3://models/tiny"
 FILES = {"config.json": b"{}", "tokenizer.json": b"[]", "notes.bin": b"x" * 3_000_000}
 SIZE = sum(map(len, FILES.values()))
@@ -105,7 +106,7 @@ def environment(server: LocalS3, tmp_path_factory: pytest.TempPathFactory) -> di
     for name, content in FILES.items():
         (folder / name).write_bytes(content)
     server.upload(folder, MODEL)
-    return {"env_vars": {**server.environment(), "PYTHONPATH": str(Path(__file__).parents[2])}}
+    return {"env_vars": {**server.environment(), "PYTHONPATH": str(ROOT)}}
 
 
 def fetch_of(node_id: str, source: str = MODEL) -> NodeDownload:
@@ -213,6 +214,23 @@ async def test_a_cancelled_fetch_has_ended_there_and_its_process_serves_the_next
         assert process.is_running()
 
 
+async def test_a_cancelled_fetch_that_is_stuck_is_killed(
+    cluster: RayCluster, nodes: dict[str, str], silent_store: SilentStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("eventinit.backends.ray_fetch._GRACE_S", 0.5)
+    async with silent_store.serving() as environment:
+        variables = {**environment["env_vars"], "PYTHONPATH": str(ROOT)}
+        port = int(variables["AWS_ENDPOINT_URL"].rpartition(":")[2])
+        stuck = StuckFetch(port, DownloadRequest((MODEL,), "NONE"))
+        fetching = asyncio.create_task(cluster.fetch_on(nodes["one"], stuck, {"env_vars": variables}, unheard))
+        process = await silent_store.client()
+        fetching.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await fetching
+        _, alive = await asyncio.to_thread(psutil.wait_procs, [process], 10)
+        assert not alive
+
+
 async def test_a_fetch_whose_process_is_killed_names_the_node(
     cluster: RayCluster, nodes: dict[str, str], silent_store: SilentStore
 ) -> None:
@@ -273,7 +291,7 @@ async def test_candidates_begin_before_the_group_is_placed_and_the_one_that_is_n
         monkeypatch.setenv(name, value)
     gate: Any = ray().util.placement_group([{"gate": 1}])
     await cluster.wait_until_ready(gate)
-    notes_of_nodes = {"path": "tests.backends.node_notes:NodeNotes", "kwargs": {"folder": str(tmp_path)}}
+    notes_of_nodes = {"path": "tests.backends.on_nodes:NodeNotes", "kwargs": {"folder": str(tmp_path)}}
     settings: dict[str, Any] = {
         "placement_group_config": {"bundles": [{"slot": 1}, {"gate": 1}]},
         "download": {"prefetch": "candidates"},

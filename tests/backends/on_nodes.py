@@ -1,7 +1,10 @@
-"""A handler that nodes build for themselves, and that leaves notes of what it sees in a folder."""
+"""What the processes of other nodes import for these tests: a handler that leaves notes, and a fetch that is stuck."""
 
 import json
 import os
+import socket
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, final
 
@@ -9,6 +12,7 @@ import anyio
 
 from eventinit import handles
 from eventinit.events import NodeDownloadEvent, PostNodeDownload, PreNodeDownload
+from eventinit.ports import DownloadRequest, DownloadResult, OpenSource, Report
 
 GO: Final = "go"
 
@@ -40,3 +44,19 @@ class NodeNotes:
         unfinished = self._folder / f".{name}"
         unfinished.write_text(json.dumps(content))
         unfinished.rename(self._folder / name)
+
+
+@dataclass(frozen=True, slots=True)
+class StuckFetch:
+    """A ``NodeFetch`` that connects to a port and then holds its process up for good."""
+
+    port: int
+    request: DownloadRequest
+    report_interval_s: float = 1.0
+
+    async def run(self, open_source: OpenSource, report: Report) -> DownloadResult:
+        """Never return, whoever asks."""
+        with socket.create_connection(("127.0.0.1", self.port)) as connection:
+            while True:
+                with suppress(BaseException):
+                    connection.recv(1)
