@@ -41,6 +41,8 @@ class HubSource:
     ``endpoint`` and ``cache_dir`` override them. The token is what huggingface_hub finds, ``HF_TOKEN`` or a login.
     """
 
+    can_be_shared = False
+
     def __init__(
         self,
         repository: str,

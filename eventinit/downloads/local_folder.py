@@ -16,6 +16,8 @@ from eventinit.ports import DownloadMode, DownloadResult, FetchProgress
 class LocalFolderSource:
     """A folder that is used where it is; nothing is copied."""
 
+    can_be_shared = False
+
     def __init__(self, folder: str | Path) -> None:
         self._source = str(folder)
 

@@ -109,6 +109,12 @@ class Place:
         self.store = mirrors.stores[self._index]
         self.file = planned
 
+    @property
+    def known_by(self) -> frozenset[object]:
+        """What tells this content from any other: its checksum, and its version in this store."""
+        version = self.file.version and (self.store.identity, self.file.version)
+        return frozenset({self.file.checksum, version} - {None})
+
     async def enter(self) -> None:
         """Find the file in the preferred store, and its checksum if it is worth a request."""
         if not await self._settle():

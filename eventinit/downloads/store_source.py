@@ -17,6 +17,7 @@ from eventinit.downloads.file_set import DEFAULTS, is_wanted
 from eventinit.downloads.manifest import finished_now
 from eventinit.downloads.mirrors import Mirrors
 from eventinit.downloads.partial_file import partial_path, read_journal
+from eventinit.downloads.peer_store import Peer, PeerStore
 from eventinit.downloads.plan import make_plan
 from eventinit.downloads.remote import RemoteFile, Store
 from eventinit.downloads.transfer import Transfer
@@ -30,11 +31,16 @@ class StoreSource:
     """All files of a model in a store, or in several that mirror it, kept in a folder of the cache.
 
     The folder belongs to the first store. Every fetch into it, of this process or of another on this machine, shares
-    what the others fetch.
+    what the others fetch. A peer is asked before the stores, which follow as its mirrors.
     """
 
-    def __init__(self, stores: Sequence[Store], settings: DownloadSettings = DEFAULTS) -> None:
-        self._stores = tuple(stores)
+    can_be_shared = True
+
+    def __init__(
+        self, stores: Sequence[Store], settings: DownloadSettings = DEFAULTS, peer: Peer | None = None
+    ) -> None:
+        peers = [PeerStore(stores[0], peer, settings)] if peer else []
+        self._stores: tuple[Store, ...] = (*peers, *stores)
         self._settings = settings
         self._source = stores[0].source
 
@@ -55,7 +61,8 @@ class StoreSource:
         async with open_workspace(self._source, folder) as workspace:
             await self._bring(workspace, mirrors, wanted, paths, state)
             names = frozenset(file.name for file in listed)
-            await workspace.run(partial(_remove_vanished, workspace, names))
+            is_listed = partial(is_wanted, mode, settings=self._settings)
+            await workspace.run(partial(_remove_vanished, workspace, names, is_listed))
             await workspace.run(partial(self._record, workspace, mode, [file.size for file in wanted], state))
         total = sum(file.size for file in wanted)
         return DownloadResult(
@@ -101,21 +108,24 @@ class StoreSource:
             workspace.manifest.touch()
 
 
-def _remove_vanished(workspace: Workspace, names: frozenset[str]) -> None:
-    """Remove fetched files that the store no longer has: old shards beside new ones would be loaded as well."""
-    gone = sorted(set(workspace.manifest.refresh().files) - names)
+def _remove_vanished(workspace: Workspace, names: frozenset[str], is_listed: Callable[[str], bool]) -> None:
+    """Remove fetched files that the store no longer has: old shards beside new ones would be loaded as well.
+
+    A peer lists only what it has fetched itself: of other files nothing is known.
+    """
+    gone = sorted(filter(is_listed, set(workspace.manifest.refresh().files) - names))
     for name in gone:
         safe_path(workspace.source, workspace.folder, name).unlink(missing_ok=True)
     workspace.manifest.forget(gone)
     known = {partial_path(workspace.folder, name).name for name in names}
     for left in (workspace.folder / PRIVATE / "partial").glob("*"):
         if left.stem not in known:
-            _remove_left(workspace, left)
+            _remove_left(workspace, left, is_listed)
 
 
-def _remove_left(workspace: Workspace, left: Path) -> None:
+def _remove_left(workspace: Workspace, left: Path, is_listed: Callable[[str], bool]) -> None:
     """Remove what is left of a file that is no longer in the store, unless somebody is still fetching it."""
     name = str(read_journal(left.with_suffix(".journal")).header.get("name", left.stem))
-    if workspace.locks.try_acquire(name):
+    if is_listed(name) and workspace.locks.try_acquire(name):
         left.unlink(missing_ok=True)
         workspace.locks.release(name)

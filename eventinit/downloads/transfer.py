@@ -217,10 +217,9 @@ class Transfer:
 
     async def _move(self, large: LargeFile, failure: GivenUpError) -> None:
         """Go on with the next mirror, keeping what is there only if that is sure to be of the same content."""
-        before = large.place.file.checksum
+        before = large.place.known_by
         await large.place.advance(failure)
-        is_same = before is not None and before == large.place.file.checksum
-        await self._restart(large, keep=is_same)
+        await self._restart(large, keep=bool(before & large.place.known_by))
         await self._begin(large)
 
     async def _restart(self, large: LargeFile, *, keep: bool = False) -> None:

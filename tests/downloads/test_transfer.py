@@ -187,7 +187,7 @@ async def test_the_next_mirror_goes_on_where_the_first_stopped_if_both_have_the_
 
 async def test_the_next_mirror_begins_anew_when_nobody_knows_whether_it_has_the_same(reports: Reports) -> None:
     first = ScriptedStore(MODEL, script=lambda r: cut() if r.start >= 16 * MIB else None)
-    second = ScriptedStore(MODEL, source="memory://mirror")
+    second = ScriptedStore(MODEL, source="memory://mirror", identity="mirror")
 
     result = await StoreSource([first, second], QUICK).fetch("MODEL_AND_TOKENIZER", reports.append)
 
