@@ -61,6 +61,7 @@ test-exhaustive: install
 	EVENTINIT_PROPERTY_EXAMPLES=$(TIMES) $(BIN)/pytest tests/properties
 	EVENTINIT_TRIALS=100 $(BIN)/pytest tests/downloads/test_resume.py tests/downloads/hub/test_sharing.py \
 		tests/downloads/test_faults.py -k 'killed_process or whenever or wherever'
+	EVENTINIT_TRIALS=200 $(BIN)/pytest tests/backends/test_ray_placement.py -k in_a_row
 
 clean:
 	rm -rf $(VENV) .demo build dist *.egg-info
