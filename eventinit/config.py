@@ -26,6 +26,7 @@ from eventinit.ports import ACCELERATOR_TYPE, ACCELERATORS, DownloadMode, Downlo
 from eventinit.section import FrozenMapping, Section
 
 FrozenBundle = Annotated[Mapping[str, PositiveFloat], Field(min_length=1), AfterValidator(freeze)]
+Distribution = Literal["direct", "broadcast"]
 Seconds = Annotated[float, Field(gt=0)]
 Text = Annotated[str, Field(min_length=1)]
 
@@ -96,6 +97,8 @@ class DownloadConfig(Section):
         exclude: Globs of file names that are not fetched.
         prefetch: ``candidates``: nodes with room for a bundle of the placement group begin to fetch before it is
             placed, and those that it is not placed on stop.
+        distribution: ``direct``: every node fetches from the store; ``broadcast``: one does, and the others receive the
+            files from it and from each other, through Ray's object store.
     """
 
     verify: Literal["size", "full"] = "size"
@@ -106,6 +109,13 @@ class DownloadConfig(Section):
     include: tuple[Text, ...] = ()
     exclude: tuple[Text, ...] = ()
     prefetch: Literal["none", "candidates"] = "none"
+    distribution: Distribution = "direct"
+
+    @model_validator(mode="after")
+    def _one_reader_or_many(self) -> Self:
+        if self.prefetch == "candidates" and self.distribution == "broadcast":
+            raise ValueError("prefetch has many nodes read the store, which broadcast is there to avoid; leave one out")
+        return self
 
     def settings(self) -> DownloadSettings:
         """Return what of it concerns the fetch of one node."""

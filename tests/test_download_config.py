@@ -49,6 +49,8 @@ def test_the_defaults_are_those_of_the_downloads() -> None:
         ({"max_concurrency": 0}, "max_concurrency"),
         ({"max_bandwidth": 0}, "max_bandwidth"),
         ({"stall_timeout_s": -1}, "stall_timeout_s"),
+        ({"distribution": "multicast"}, "distribution"),
+        ({"distribution": "broadcast", "prefetch": "candidates"}, "leave one out"),
     ],
 )
 def test_a_setting_that_cannot_be_is_refused(download: dict[str, Any], problem: str) -> None:

@@ -3,13 +3,16 @@
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from functools import partial
+from pathlib import Path
 from typing import Any, Final, TypeVar, final
 
 import anyio
 
 from eventinit.backends import ray_capacity, ray_control, ray_groups, ray_session
 from eventinit.backends.ray_fetch import fetch_on_node, warm_node
+from eventinit.backends.ray_peer import serve_folder
 from eventinit.backends.ray_session import RayShare, load_ray
 from eventinit.errors import PlacementError
 from eventinit.ports import Bundle, Capacity, ClusterNode, DownloadResult, GroupPlacement, NodeFetch, Report, Strategy
@@ -159,6 +162,15 @@ class RayCluster:
         """
         _require_ray()
         return await fetch_on_node(node_id, fetch, runtime_env, report)
+
+    def serve(self, node_id: str, folder: Path, runtime_env: Mapping[str, Any]) -> AbstractAsyncContextManager[object]:
+        """Serve a folder of a node through Ray's object store, until the block ends.
+
+        Raises:
+            PlacementError: The node is gone, or cannot run eventinit; raised on entering the block.
+        """
+        _require_ray()
+        return serve_folder(node_id, folder, runtime_env)
 
     async def _take(self, address: str | None) -> None:
         given_up = threading.Event()

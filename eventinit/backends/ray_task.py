@@ -3,7 +3,9 @@
 import asyncio
 import pickle
 from collections.abc import Generator
+from functools import partial
 
+from eventinit.backends.ray_peer import RayPeer
 from eventinit.downloads import open_source
 from eventinit.latest import Latest
 from eventinit.ports import DownloadResult, FetchProgress, NodeFetch
@@ -28,8 +30,9 @@ def stream_fetch(pickled: bytes) -> Generator[FetchProgress | DownloadResult]:
 
 
 async def _fetch(fetch: NodeFetch, reports: Latest[FetchProgress]) -> DownloadResult:
+    peer = fetch.request.peer
     try:
-        return await fetch.run(open_source, reports.put)
+        return await fetch.run(partial(open_source, peer=RayPeer(peer)) if peer else open_source, reports.put)
     finally:
         reports.end()
 

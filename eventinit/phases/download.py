@@ -29,6 +29,7 @@ async def download(start: Start, placed: Awaited[Sequence[ClusterNode]]) -> None
 
 async def _fetch_everywhere(start: Start, phase: PhaseRun, placed: Awaited[Sequence[ClusterNode]]) -> None:
     results: list[DownloadResult] = []
+    fetched = Awaited[DownloadResult | None]()
 
     async def here() -> None:
         mode = start.context.local_node_download_model
@@ -40,8 +41,9 @@ async def _fetch_everywhere(start: Start, phase: PhaseRun, placed: Awaited[Seque
         wanted = union(mode, start.context.worker_node_download_model)
         if wanted != mode and (not nodes or any(node.is_local for node in nodes)):
             results.append(await fetch_here(start, wanted))
+        fetched.set(results[-1] if results else None)
 
-    await together(here, partial(fetch_on_group, start, placed))
+    await together(here, partial(fetch_on_group, start, placed, fetched))
     if results:
         set_by_system(start.context, "download_result", results[-1])
     elif start.context.worker_node_download_model == "NONE":

@@ -9,13 +9,14 @@ from eventinit.context import seal
 from eventinit.errors import EngineArgumentError, GroupTooSmallError, ModelPathError
 from eventinit.events import PostEngineInit, PreEngineInit
 from eventinit.frozen import thaw
+from eventinit.joining import Awaited
 from eventinit.logs import log_event
 from eventinit.phases.arguments import check_argument_names, engine_arguments
 from eventinit.phases.bundles import asks_for_accelerators, holders, replica_count, worker_count
 from eventinit.phases.group_watch import while_group_lasts
 from eventinit.phases.node_downloads import fetch_on_others
 from eventinit.phases.placement import UNDO, nodes_of_group, reserve
-from eventinit.ports import ClusterNode, EngineRequest, GroupPlacement, RunningEngine
+from eventinit.ports import ClusterNode, DownloadResult, EngineRequest, GroupPlacement, RunningEngine
 from eventinit.start import PhaseRun, Start
 
 KILL_DEADLINE_S = 15.0
@@ -128,7 +129,9 @@ async def _replace_group(start: Start, phase: PhaseRun, workers: int) -> GroupPl
     start.undos.drop(UNDO)
     await reserve(start, phase, workers)
     if start.context.download_result is not None:
-        await fetch_on_others(start, [node for node in await nodes_of_group(start) if node not in before])
+        fetched = Awaited[DownloadResult | None]()
+        fetched.set(start.context.download_result)
+        await fetch_on_others(start, [node for node in await nodes_of_group(start) if node not in before], fetched)
     return await start.cluster.placement_of(start.context.placement_group)
 
 

@@ -1,7 +1,9 @@
 """The cluster that a node is placed on: its nodes, placement groups, and fetches on other nodes."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from eventinit.ports.capacity import Capacity
@@ -117,4 +119,11 @@ class Cluster(Protocol):
         self, node_id: str, fetch: NodeFetch, runtime_env: Mapping[str, Any], report: Report
     ) -> DownloadResult:
         """Run a fetch on another node and pass its reports on; cancelling ends it there and waits for that."""
+        ...
+
+    def serve(self, node_id: str, folder: Path, runtime_env: Mapping[str, Any]) -> AbstractAsyncContextManager[object]:
+        """Serve what a fetch has left in a folder of one node to fetches on others, for as long as the block lasts.
+
+        The block gets what goes into the ``peer`` of their requests.
+        """
         ...

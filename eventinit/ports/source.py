@@ -83,15 +83,28 @@ class DownloadSettings:
 
 @dataclass(frozen=True, slots=True)
 class DownloadRequest:
-    """What is to be fetched: a model from its mirrors, the files of a mode, and how."""
+    """What is to be fetched: a model from its mirrors, the files of a mode, and how.
+
+    Attributes:
+        sources: The mirrors.
+        mode: What of the model.
+        settings: How.
+        peer: What ``Cluster.serve`` gave, to receive the files from another node; None to fetch them.
+    """
 
     sources: tuple[str, ...]
     mode: DownloadMode
     settings: DownloadSettings = field(default_factory=DownloadSettings)
+    peer: object | None = None
 
 
 class ModelSource(Protocol):
     """Where one model's files come from."""
+
+    @property
+    def can_be_shared(self) -> bool:
+        """Whether a node that has the files can serve them to others (``Cluster.serve``)."""
+        ...
 
     async def fetch(self, mode: DownloadMode, report: Report) -> DownloadResult:
         """Bring the files of the mode to this machine and return where they are.

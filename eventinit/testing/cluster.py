@@ -1,7 +1,9 @@
 """A cluster that exists only in memory."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from anyio import sleep, sleep_forever
@@ -46,6 +48,21 @@ class FakeGroup:
         self.node_ids = self.node_ids or [LOCAL] * len(self.bundles)
 
 
+@dataclass(eq=False, slots=True)
+class FakePeer:
+    """A node of a ``FakeCluster`` that serves its files to others.
+
+    Attributes:
+        node_id: The node.
+        ended: Whether that is over.
+        receivers: The nodes that fetched from it.
+    """
+
+    node_id: str
+    ended: bool = False
+    receivers: list[str] = field(default_factory=list[str])
+
+
 @dataclass(slots=True)
 class FakeCluster:
     """Implements the ``Cluster`` port.
@@ -69,6 +86,9 @@ class FakeCluster:
         worker_start_s: How long another node takes to become ready for its first fetch, unless it was warmed.
         warmed: The nodes that were warmed, or have fetched.
         warming_fails_with: Raised when a node is warmed.
+        peers: Every node that served its files.
+        store_bytes: What the other nodes fetched from the store.
+        peer_bytes: What they received from peers.
     """
 
     source: FakeSource = field(default_factory=FakeSource)
@@ -89,6 +109,9 @@ class FakeCluster:
     worker_start_s: float = 0.0
     warmed: set[str] = field(default_factory=set[str])
     warming_fails_with: Exception | None = None
+    peers: list[FakePeer] = field(default_factory=list[FakePeer])
+    store_bytes: int = 0
+    peer_bytes: int = 0
 
     async def connect(self, address: str | None) -> bool:
         """Connect when an address is given."""
@@ -190,6 +213,7 @@ class FakeCluster:
         try:
             await self._start_worker(node_id)
             result = await fetch.run(open_source, report)
+            self._count(node_id, fetch.request.peer, result.bytes_fetched)
             ended = self.fetched_on
             return result
         finally:
@@ -198,3 +222,20 @@ class FakeCluster:
     async def _start_worker(self, node_id: str) -> None:
         await sleep(0.0 if node_id in self.warmed else self.worker_start_s)
         self.warmed.add(node_id)
+
+    def _count(self, node_id: str, peer: object | None, fetched: int) -> None:
+        if isinstance(peer, FakePeer):
+            peer.receivers.append(node_id)
+            self.peer_bytes += fetched
+        else:
+            self.store_bytes += fetched
+
+    @asynccontextmanager
+    async def serve(self, node_id: str, folder: Path, runtime_env: Mapping[str, Any]) -> AsyncGenerator[FakePeer]:
+        """Note the node as a peer until the block ends."""
+        peer = FakePeer(node_id)
+        self.peers.append(peer)
+        try:
+            yield peer
+        finally:
+            peer.ended = True

@@ -17,6 +17,7 @@ class FakeSource:
         seconds: How long the fetch takes, in seconds.
         fails_with: Raised when half of the files are there.
         path: The model's folder.
+        can_be_shared: Whether a node may serve the files to others.
         fetched: The mode of each fetch that succeeded.
     """
 
@@ -25,6 +26,7 @@ class FakeSource:
     seconds: float = 0.0
     fails_with: Exception | None = None
     path: Path = Path("/nowhere/fake-model")
+    can_be_shared: bool = True
     fetched: list[DownloadMode] = field(default_factory=list[DownloadMode])
 
     async def fetch(self, mode: DownloadMode, report: Report) -> DownloadResult:
