@@ -6,12 +6,14 @@ import signal
 import socket
 import threading
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 import pytest_asyncio
 
+from eventinit.backends.engine_folder import owner_of_folder
 from eventinit.backends.ray_cluster import RayCluster
 from eventinit.errors import PlacementError
 from tests.real_ray import no_ray_left, ray, ray_processes, states_in_ray
@@ -189,6 +191,24 @@ async def test_a_ray_that_a_hook_started_is_adopted_and_stopped() -> None:
     assert (await cluster.capacity()).autoscaler == "none"
     await cluster.disconnect()
     assert not ray().is_initialized()
+
+
+async def test_a_cluster_that_a_hook_has_joined_keeps_its_folder() -> None:
+    """The process leaves it with the last start; its files are those of a Ray that goes on."""
+    from ray.cluster_utils import Cluster
+
+    theirs: Any = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    try:
+        cluster = RayCluster()
+        assert not await cluster.connect(None)
+        ray().init(address=theirs.address, configure_logging=False, log_to_driver=False)
+        await cluster.ensure_running()
+        await cluster.disconnect()
+        folder = theirs.head_node.get_session_dir_path()
+        assert os.listdir(folder)
+        assert owner_of_folder(Path(folder)) is None
+    finally:
+        theirs.shutdown()
 
 
 async def test_a_ray_of_a_start_that_came_to_nothing_is_stopped_with_the_last_start_it_may_belong_to() -> None:

@@ -1,6 +1,7 @@
 """``eventinit doctor``, as it is typed, beside processes that were really killed."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -169,6 +170,16 @@ def test_a_link_to_a_folder_is_not_followed(folder: Path) -> None:
         killed.folder.symlink_to(elsewhere)
         assert main(["doctor", "--clean"]) == 0
         assert elsewhere.is_dir()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+def test_what_another_user_has_written_ends_no_process() -> None:
+    """A folder for temporary files is shared, and root would end whatever is named there."""
+    with node() as killed:
+        killed.kill()
+        os.chown(killed.folder, 12345, 12345)
+        assert main(["doctor", "--clean"]) == 0
+        assert killed.is_whole()
 
 
 def test_a_ray_that_others_have_started_is_not_touched(folder: Path) -> None:
