@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 PIECE_BYTES = 256 * 1024
 """How much of a stream is handed on at once; what has come of a piece is lost when the connection ends within it."""
 
-_PAGE = 1000
+# How much of a listing is handed to Python at once: the interpreter waits meanwhile.
+_LISTED = 100
 _SIGNATURE_LASTS = timedelta(minutes=5)
 # What the environment may tell obstore's connections beyond the address.
 _CLIENT_SETTINGS = tuple(
@@ -250,7 +251,7 @@ def client_options(stall_timeout_s: float, endpoint: str) -> "ClientConfig":
 async def list_objects(client: "Client", prefix: str | None) -> "AsyncIterator[ObjectMeta]":
     """Yield everything under a prefix, however many requests that takes."""
     untyped: Any = obstore  # its stubs need arro3 for listings as Arrow tables
-    async for page in untyped.list(client, prefix, chunk_size=_PAGE):
+    async for page in untyped.list(client, prefix, chunk_size=_LISTED):
         for meta in page:
             yield meta
 
