@@ -11,13 +11,16 @@ import obstore
 import pytest
 
 from eventinit.downloads import open_source
-from eventinit.ports import DownloadMode, FetchProgress
+from eventinit.ports import DownloadMode, DownloadSettings, FetchProgress
 from examples.local_s3 import LocalS3
 from tests.downloads.conftest import MODEL, TOKENIZER, Reports, contents, partials, safetensors
 
 pytestmark = [pytest.mark.real, pytest.mark.asyncio]
 
 ALL = set(MODEL)
+SLOW = DownloadSettings(max_bandwidth=100e6)
+"""So slow that a fetch can be cancelled in its middle."""
+
 NO_WEIGHTS = {name for name in MODEL if not name.endswith(".safetensors")}
 
 
@@ -117,7 +120,7 @@ async def test_a_file_appears_only_when_it_is_complete(s3: LocalS3, model_uri: s
             if progress.bytes_done > small_bytes:
                 scope.cancel()
 
-        await open_source(model_uri).fetch("MODEL_AND_TOKENIZER", cancel_in_the_large_file)
+        await open_source(model_uri, settings=SLOW).fetch("MODEL_AND_TOKENIZER", cancel_in_the_large_file)
 
     assert scope.cancelled_caught
     (folder,) = (cache / "s3").iterdir()
@@ -129,7 +132,7 @@ async def test_a_file_appears_only_when_it_is_complete(s3: LocalS3, model_uri: s
 async def test_a_cancelled_fetch_is_completed_by_the_next_from_where_it_was(s3: LocalS3, model_uri: str) -> None:
     half = sum(map(len, MODEL.values())) // 2
     with anyio.CancelScope() as scope:
-        await open_source(model_uri).fetch(
+        await open_source(model_uri, settings=SLOW).fetch(
             "MODEL_AND_TOKENIZER", lambda progress: scope.cancel() if progress.bytes_done > half else None
         )
     assert scope.cancelled_caught
@@ -170,7 +173,7 @@ async def test_an_error_of_the_report_function_comes_out_as_it_is(s3: LocalS3, m
         await open_source(model_uri).fetch("MODEL_AND_TOKENIZER", fail)
 
     (folder,) = (cache / "s3").iterdir()
-    assert partials(folder) == []
+    assert contents(folder).items() <= MODEL.items()
 
 
 async def test_the_event_loop_stays_responsive_during_a_large_fetch(
