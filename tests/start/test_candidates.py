@@ -130,6 +130,8 @@ async def test_a_failed_prefetch_counts_on_a_node_that_is_chosen(node: str, fake
             await seconds_of_start(fakes, config("candidates"))
     else:
         await seconds_of_start(fakes, config("candidates"))
+    failed = [entry for entry in fakes.cluster.stopped_on if entry[0] == node]
+    assert len(failed) == 1, "it is not tried again"
     assert fakes.left_behind() == []
 
 
