@@ -1,8 +1,7 @@
 """Fetch a model's files on one named node of a Ray cluster, and follow how far that is."""
 
-import asyncio
 import pickle
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final
@@ -53,19 +52,21 @@ def _nothing_comes(_item: Any) -> None:
     return
 
 
-async def _follow(node_id: str, fetch: bytes | None, runtime_env: Mapping[str, Any], take: Any) -> None:
+async def _follow(
+    node_id: str, fetch: bytes | None, runtime_env: Mapping[str, Any], take: Callable[[Any], None]
+) -> None:
     ray = load_ray()
     submit = partial(_submit, node_id, fetch, dict(runtime_env))
     stream = await run_in_thread(submit, name="submit of a fetch", undo=_kill)
     try:
         async for item in stream:
             take(await item)
-    except asyncio.CancelledError:
+    except ray.exceptions.RayError as error:
+        raise _translated(error, node_id) from error
+    except BaseException:
         with anyio.CancelScope(shield=True):
             await in_child_task(partial(_end, stream))
         raise
-    except ray.exceptions.RayError as error:
-        raise _translated(error, node_id) from error
 
 
 def _submit(node_id: str, fetch: bytes | None, runtime_env: dict[str, Any]) -> Any:

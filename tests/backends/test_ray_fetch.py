@@ -1,10 +1,9 @@
 """Fetches on other nodes of a real Ray cluster, from a real S3 server: two nodes share a cache, one has its own."""
 
 import asyncio
-import contextlib
 import json
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from eventinit.testing import FakeEngineBackend
 from examples.local_s3 import LocalS3
 from tests.backends.on_nodes import GO, StuckFetch
 from tests.real_ray import no_ray_left, ray
+from tests.servers.silent_store import SilentStore
 
 pytestmark = [pytest.mark.real, pytest.mark.asyncio(loop_scope="module")]
 
@@ -140,56 +140,6 @@ async def test_nodes_that_share_a_cache_fetch_once_and_a_node_with_its_own_fetch
 async def test_what_the_fetch_raises_there_is_raised_here(cluster: RayCluster, nodes: dict[str, str]) -> None:
     with pytest.raises(ModelNotFoundError, match="/nowhere/at/all"):
         await cluster.fetch_on(nodes["one"], fetch_of(nodes["one"], "/nowhere/at/all"), {}, unheard)
-
-
-class SilentStore:
-    """A store that takes requests and never answers, and knows which process asked."""
-
-    def __init__(self) -> None:
-        self._asked = asyncio.Event()
-        self._ports: list[int] = []
-
-    @contextlib.asynccontextmanager
-    async def serving(self) -> AsyncGenerator[dict[str, Any]]:
-        """Serve; gives the runtime environment that leads there."""
-        server = await asyncio.start_server(self._take, "127.0.0.1", 0)
-        variables = {
-            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}",
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
-            "AWS_REGION": "us-east-1",
-            "AWS_ALLOW_HTTP": "true",
-        }
-        try:
-            yield {"env_vars": variables}
-        finally:
-            server.close()
-
-    async def client(self) -> psutil.Process:
-        """Return the process that asked, once one has."""
-        await asyncio.wait_for(self._asked.wait(), 60)
-        return await asyncio.to_thread(self._process)
-
-    async def is_alone(self) -> bool:
-        """Return whether nobody is connected any more."""
-        return not await asyncio.to_thread(self._connections)
-
-    def _process(self) -> psutil.Process:
-        [pid] = {connection.pid for connection in self._connections() if connection.pid}
-        return psutil.Process(pid)
-
-    def _connections(self) -> list[Any]:
-        connections = psutil.net_connections("tcp")
-        open_ones = [each for each in connections if each.status == psutil.CONN_ESTABLISHED]
-        return [each for each in open_ones if each.laddr and each.laddr.port in self._ports]
-
-    async def _take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._ports.append(writer.get_extra_info("peername")[1])
-        self._asked.set()
-        with contextlib.suppress(ConnectionError):
-            while await reader.read(1000):
-                pass
-        writer.close()
 
 
 @pytest.fixture
