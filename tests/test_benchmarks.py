@@ -62,6 +62,19 @@ def test_the_benchmark_prints_its_targets_beneath_its_tables() -> None:
 
 
 @pytest.mark.real
+def test_the_benchmark_of_spreading_says_how_often_the_store_was_read() -> None:
+    report: dict[str, Any] = json.loads(run("tests/benchmarks/spread.py", "--quick", "--json", "--nodes", "2"))
+
+    assert {result["distribution"]: result["times_read"] for result in report["results"]} == {
+        "direct": pytest.approx(2),
+        "broadcast": pytest.approx(1),
+    }
+    for result in report["results"]:
+        [figures] = result["rounds"]
+        assert min(figures.values()) > 0
+
+
+@pytest.mark.real
 def test_the_benchmark_of_downloads_reports_every_case_as_json() -> None:
     """On the real server, with little; whoever takes part delivers the right bytes."""
     report: dict[str, Any] = json.loads(
