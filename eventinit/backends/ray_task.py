@@ -30,8 +30,8 @@ def stream_fetch(pickled: bytes) -> Generator[FetchProgress | DownloadResult]:
 
 
 async def _fetch(fetch: NodeFetch, reports: Latest[FetchProgress]) -> DownloadResult:
-    peer = fetch.request.peer
     try:
+        peer = fetch.request.peer
         return await fetch.run(partial(open_source, peer=RayPeer(peer)) if peer else open_source, reports.put)
     finally:
         reports.end()
