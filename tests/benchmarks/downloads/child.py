@@ -11,6 +11,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 from tests.benchmarks.downloads.contenders import CONTENDERS
@@ -92,14 +93,14 @@ def _compare(folder: Path, task: Task) -> None:
     """Compare every file with the store's checksum, as whoever wants the same certainty has to."""
     paths = [folder / name for name in task.checksums]
     with ThreadPoolExecutor(_HASHERS) as threads:
-        found = dict(zip(task.checksums, threads.map(_md5, paths), strict=True))
+        found = dict(zip(task.checksums, threads.map(partial(_digest, task.algorithm), paths), strict=True))
     if found != task.checksums:
         raise RuntimeError("a checksum is wrong")
 
 
-def _md5(path: Path) -> str:
+def _digest(algorithm: str, path: Path) -> str:
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "md5").hexdigest()
+        return hashlib.file_digest(file, algorithm).hexdigest()
 
 
 def _cpu_s() -> float:

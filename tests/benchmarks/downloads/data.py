@@ -68,9 +68,9 @@ def upload(server: LocalS3, data: Data, prefix: str, *, in_parts: bool) -> str:
     return f"s3://{BUCKET}/{prefix}"
 
 
-def checksums_of(data: Data) -> dict[str, str]:
-    """Return the MD5 of each file by its name, which is the ETag that S3 has of a file put in one piece."""
-    return {path.relative_to(data.folder).as_posix(): _md5(path) for path in _files(data.folder)}
+def checksums_of(data: Data, algorithm: str) -> dict[str, str]:
+    """Return the checksum of each file by its name; its MD5 is the ETag that S3 has of a file put in one piece."""
+    return {path.relative_to(data.folder).as_posix(): _digest(algorithm, path) for path in _files(data.folder)}
 
 
 def differences(data: Data, folder: Path) -> list[str]:
@@ -91,6 +91,6 @@ def _files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
-def _md5(path: Path) -> str:
+def _digest(algorithm: str, path: Path) -> str:
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "md5").hexdigest()
+        return hashlib.file_digest(file, algorithm).hexdigest()

@@ -34,7 +34,7 @@ class Course:
         case: The case.
         uri: Where from.
         data: The files.
-        checksums: Their MD5s, where these are compared.
+        checksums: Their checksums, where these are compared.
         environment: How the server is reached.
         server_pid: The process that answers.
     """

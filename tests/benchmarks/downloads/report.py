@@ -15,7 +15,7 @@ from tests.benchmarks.downloads.data import checksums_of, make_large, make_small
 from tests.benchmarks.downloads.hub import MODEL, hub_of
 from tests.benchmarks.downloads.race import Course, Results, race
 from tests.benchmarks.downloads.targets import Target, targets_of
-from tests.benchmarks.downloads.task import CASES, Case
+from tests.benchmarks.downloads.task import ALGORITHMS, CASES, Case
 from tests.benchmarks.machine import Machine, this_machine
 from tests.benchmarks.other_buses import version_of
 
@@ -84,7 +84,8 @@ def _courses(plan: Plan, folder: Path, stack: ExitStack) -> dict[Case, Course]:
         uri = upload(server, large, "large", in_parts=True)
         found["large"] = Course("large", uri, large, {}, environment, server.process_id)
     if "large, hashed" in plan.cases:
-        uri, checksums = upload(server, large, "hashed", in_parts=False), checksums_of(large)
+        uri = upload(server, large, "hashed", in_parts=False)
+        checksums = checksums_of(large, ALGORITHMS["large, hashed"])
         found["large, hashed"] = Course("large, hashed", uri, large, checksums, environment, server.process_id)
     if "small" in plan.cases:
         small = make_small(folder / "small", plan.files)
@@ -93,6 +94,7 @@ def _courses(plan: Plan, folder: Path, stack: ExitStack) -> dict[Case, Course]:
     if "hub" in plan.cases:
         model = make_large(folder / "hub", plan.size // HUB_SHARE)
         endpoint, pid = stack.enter_context(hub_of(model.folder))
-        found["hub"] = Course("hub", MODEL, model, {}, {"HF_ENDPOINT": endpoint}, pid)
+        checksums = checksums_of(model, ALGORITHMS["hub"])
+        found["hub"] = Course("hub", MODEL, model, checksums, {"HF_ENDPOINT": endpoint}, pid)
     os.sync()
     return found

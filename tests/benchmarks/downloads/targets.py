@@ -6,12 +6,12 @@ from statistics import median
 
 from tests.benchmarks.downloads.child import Figures
 from tests.benchmarks.downloads.libraries import RayCloudFileSystem
-from tests.benchmarks.downloads.ours import EventInit, EventInitFull
+from tests.benchmarks.downloads.ours import EventInit, EventInitFull, EventInitHub
 from tests.benchmarks.downloads.programs import S5cmd
 from tests.benchmarks.downloads.race import Results
 from tests.benchmarks.downloads.task import Case
 
-OURS = {EventInit.name, EventInitFull.name}
+OURS = {EventInit.name, EventInitFull.name, EventInitHub.name}
 FASTEST_RATIO = 0.95
 RAY_RATIO: dict[Case, float] = {"large": 2.0, "small": 3.0}
 PEAK_MB = 200.0
@@ -102,4 +102,4 @@ def _targets(case: Case, found: Mapping[str, Results]) -> Iterable[Target]:
 
 
 def _who(case: Case) -> str:
-    return EventInitFull.name if case == "large, hashed" else EventInit.name
+    return {"large, hashed": EventInitFull.name, "hub": EventInitHub.name}.get(case, EventInit.name)

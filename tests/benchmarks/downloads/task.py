@@ -9,6 +9,9 @@ from typing import ClassVar, Literal
 Case = Literal["large", "large, hashed", "small", "hub"]
 """Few large files whose store has no checksum, few large ones with one, many small ones, and few large of a Hub."""
 
+ALGORITHMS: dict[Case, str] = {"large": "md5", "large, hashed": "md5", "small": "md5", "hub": "sha256"}
+"""The checksum that the store of a case has, if it has one."""
+
 CASES: tuple[Case, ...] = ("large", "large, hashed", "small", "hub")
 
 
@@ -21,7 +24,7 @@ class Task:
         uri: Where from: ``s3://bucket/prefix``, or the id of a model at the Hub.
         folder: Where to; it does not exist yet.
         origin: The folder with the files that were uploaded.
-        checksums: The store's checksum (MD5) of each file, by its name; empty where there are none to compare.
+        checksums: The store's checksum of each file, by its name; empty where there are none to compare.
     """
 
     case: Case
@@ -29,6 +32,11 @@ class Task:
     folder: Path
     origin: Path
     checksums: Mapping[str, str]
+
+    @property
+    def algorithm(self) -> str:
+        """What the checksums are."""
+        return ALGORITHMS[self.case]
 
     @property
     def bucket(self) -> str:
