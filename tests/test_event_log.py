@@ -64,7 +64,7 @@ async def test_a_start_that_fails_is_logged_to_its_end(tmp_path: Path) -> None:
             pass
     failures = [event for event in map(from_json, lines_of(path)) if isinstance(event, PhaseFailed)]
     assert [event.failed_phase for event in failures] == ["engine_init", "initialization"]
-    assert failures[0].message == "no memory left"
+    assert "no memory left" in failures[0].message
     assert lines_of(path) == emitted.as_json()
 
 

@@ -1,17 +1,20 @@
 """Something that is done in advance for a node that may turn out not to be needed."""
 
+import logging
 from collections.abc import Awaitable, Callable
 from typing import final
 
 from anyio import CancelScope, Event
 
 from eventinit.errors import EventInitError
+from eventinit.joining import typed_errors
+from eventinit.logs import log_event
 from eventinit.ports import DownloadMode
 
 
 @final
 class Attempt:
-    """A fetch, or with the mode ``NONE`` a warm-up, whose failure counts only when its outcome is asked for."""
+    """A fetch, or with the mode ``NONE`` a warm-up, whose failure, of any kind, counts only when it is asked for."""
 
     def __init__(self, mode: DownloadMode) -> None:
         self._mode = mode
@@ -22,9 +25,10 @@ class Attempt:
     async def run(self, work: Callable[[], Awaitable[None]]) -> None:
         """Do it until it is done or cancelled."""
         try:
-            with self._scope:
+            with typed_errors(), self._scope:
                 await work()
         except EventInitError as error:
+            log_event(logging.WARNING, "early_work_failed", problem=str(error))
             self._error = error
         finally:
             self._ended.set()

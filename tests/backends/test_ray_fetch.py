@@ -28,7 +28,7 @@ from tests.servers.silent_store import SilentStore
 pytestmark = [pytest.mark.real, pytest.mark.asyncio(loop_scope="module")]
 
 ROOT = Path(__file__).parents[2]
-MODEL = "s3://models/tiny"
+MODEL = "s3://models/on-nodes"
 FILES = {"config.json": b"{}", "tokenizer.json": b"[]", "notes.bin": b"x" * 3_000_000}
 SIZE = sum(map(len, FILES.values()))
 

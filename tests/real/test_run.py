@@ -114,7 +114,7 @@ def test_a_missing_model_folder(run: Run) -> None:
 
 def test_a_group_that_can_never_fit(run: Run) -> None:
     told = refusal(run(placement_group_config={"bundles": [{"CPU": 1, "GPU": 8}]}))
-    assert "GPU 8" in told
+    assert "GPU: 8" in told
     assert "placement_group_config" in told
 
 

@@ -61,8 +61,9 @@ async def test_a_fetch_waits_for_the_worker_that_is_still_being_warmed(fakes: Fa
     assert fakes.cluster.warmed == {"node-2"}, "the others were no longer needed"
 
 
-async def test_a_failed_warm_up_is_left_to_the_fetch_to_tell(fakes: Fakes) -> None:
-    fakes.cluster.warming_fails_with = NodeFetchError("node-2", "it has no eventinit")
+@pytest.mark.parametrize("error", [NodeFetchError("node-2", "it has no eventinit"), RuntimeError("out of memory")])
+async def test_a_failed_warm_up_is_left_to_the_fetch_to_tell(error: Exception, fakes: Fakes) -> None:
+    fakes.cluster.warming_fails_with = error
     await seconds_of_start(fakes, config())
     assert fakes.cluster.fetched_on == [("node-2", "MODEL_AND_TOKENIZER")]
 
