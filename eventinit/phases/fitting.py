@@ -42,7 +42,8 @@ def unplaced(
 ) -> tuple[list[Bundle], Sequence[Amounts]]:
     """Place the largest bundles first; return those that there is no room for, and what the others leave free."""
     if strategy == "STRICT_PACK":
-        return [] if any(_fits(together(bundles), node) for node in free) else list(bundles), free
+        whole = together(bundles)
+        return [] if any(_fits(whole, node) for node in free) else list(bundles), free
     waiting: list[Bundle] = []
     for bundle, count in sorted(kinds(bundles), key=lambda kind: sum(kind[0].values()), reverse=True):
         lacking, free = _place(bundle, count, free, alone=strategy == "STRICT_SPREAD")
@@ -98,8 +99,11 @@ def text(amounts: Amounts) -> str:
 
 def together(bundles: Sequence[Amounts]) -> Bundle:
     """Return what bundles ask for in all."""
-    names = {name for bundle in bundles for name in bundle}
-    return {name: sum(bundle.get(name, 0) for bundle in bundles) for name in sorted(names)}
+    total: Bundle = {}
+    for bundle in bundles:
+        for name, amount in bundle.items():
+            total[name] = total.get(name, 0) + amount
+    return dict(sorted(total.items()))
 
 
 def _fits(bundle: Amounts, node: Amounts) -> bool:
