@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from eventinit.phases.fitting import why_never_placed
+from eventinit.phases.fitting import candidates, why_never_placed
 from eventinit.phases.pending import describe
-from eventinit.ports import Bundle, Capacity, GroupPlacement, NodeCapacity, Strategy
+from eventinit.ports import Bundle, Capacity, ClusterNode, GroupPlacement, NodeCapacity, Strategy
 
 FEW = 100
 STRATEGIES: tuple[Strategy, ...] = ("PACK", "SPREAD", "STRICT_PACK", "STRICT_SPREAD")
@@ -43,13 +43,21 @@ def alike(_index: int) -> Bundle:
     return {"GPU": 8.0}
 
 
+def on_a_node_each(index: int) -> Bundle:
+    return {"GPU": 8.0, f"node:{index}": 0.001}
+
+
 def assess(nodes: int, bundle: Callable[[int], Bundle], strategy: Strategy) -> None:
     capacity, bundles = cluster(nodes), tuple(map(bundle, range(nodes)))
     why_never_placed(bundles, strategy, [node.resources for node in capacity.nodes])
+    candidates(bundles, capacity.nodes, [ClusterNode(node.node_id, {}, is_local=False) for node in capacity.nodes])
     describe("start", GroupPlacement(bundles, (None,) * nodes, strategy), capacity, 1.0)
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_twice_the_nodes_take_twice_the_work_to_explain_a_pending_group(strategy: Strategy) -> None:
-    work = [calls_of(assess, nodes, alike, strategy) for nodes in (FEW, 2 * FEW)]
+@pytest.mark.parametrize("bundle", [alike, on_a_node_each])
+def test_twice_the_nodes_take_twice_the_work_to_explain_a_pending_group(
+    bundle: Callable[[int], Bundle], strategy: Strategy
+) -> None:
+    work = [calls_of(assess, nodes, bundle, strategy) for nodes in (FEW, 2 * FEW)]
     assert work[1] < 2.2 * work[0]
