@@ -64,8 +64,9 @@ class EventInitError(Exception):
 
     def attach(self, others: Iterable[BaseException]) -> Self:
         """Keep errors that happened beside this one, and name each in a note of the traceback."""
-        for other in others:
-            self.also = (*self.also, other)
+        beside = tuple(others)
+        self.also = (*self.also, *beside)
+        for other in beside:
             self.add_note(f"also: {type(other).__name__}: {other}")
         return self
 
