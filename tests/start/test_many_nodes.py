@@ -1,12 +1,14 @@
-"""What a start works out by itself takes no more than twice as long with twice the nodes."""
+"""A start on many nodes: twice the nodes take no more than twice the work, and what people read stays short."""
 
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import pytest
 
+from eventinit.errors import InfeasibleGroupError, ModelPathError, NodeFetchError, NodeLostError, PlacementError
 from eventinit.phases.fitting import candidates, why_never_placed
 from eventinit.phases.pending import describe
 from eventinit.ports import Bundle, Capacity, ClusterNode, GroupPlacement, NodeCapacity, Strategy
@@ -61,3 +63,20 @@ def test_twice_the_nodes_take_twice_the_work_to_explain_a_pending_group(
 ) -> None:
     work = [calls_of(assess, nodes, bundle, strategy) for nodes in (FEW, 2 * FEW)]
     assert work[1] < 2.2 * work[0]
+
+
+def test_the_messages_about_a_thousand_nodes_name_three() -> None:
+    lost = NodeLostError({index: f"id-{index}" for index in range(1000)})
+    elsewhere = ModelPathError("s3://m", Path("/here"), {f"id-{index}": Path(f"/{index}") for index in range(1000)})
+    too_many = InfeasibleGroupError([{"GPU": 8.0}] * 1000, "PACK", "no node has GPU: 8")
+    assert "bundle 2 (node id-2) and 997 more" in str(lost)
+    assert "/2 on node id-2 and 997 more" in str(elsewhere)
+    assert "[{'GPU': 8.0}, {'GPU': 8.0}, {'GPU': 8.0} and 997 more]" in str(too_many)
+    assert (len(lost.lost), len(elsewhere.elsewhere), len(too_many.bundles)) == (1000, 1000, 1000)
+
+
+def test_a_traceback_notes_ten_of_a_thousand_nodes_that_failed_beside() -> None:
+    error = PlacementError("the first").attach([NodeFetchError(f"id-{index}", "gone") for index in range(1000)])
+    assert len(error.also) == 1000
+    assert error.__notes__[0] == "also: NodeFetchError: node id-0: gone"
+    assert error.__notes__[10:] == ["also: 990 more, which its attribute `also` has"]
