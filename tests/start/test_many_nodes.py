@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from eventinit import LLMConfig, NodeInitializationContext
 from eventinit.errors import InfeasibleGroupError, ModelPathError, NodeFetchError, NodeLostError, PlacementError
 from eventinit.phases.fitting import candidates, why_never_placed
 from eventinit.phases.pending import describe
@@ -62,6 +63,21 @@ def test_twice_the_nodes_take_twice_the_work_to_explain_a_pending_group(
     bundle: Callable[[int], Bundle], strategy: Strategy
 ) -> None:
     work = [calls_of(assess, nodes, bundle, strategy) for nodes in (FEW, 2 * FEW)]
+    assert work[1] < 2.2 * work[0]
+
+
+def forget_nodes_one_by_one(nodes: int) -> None:
+    context = NodeInitializationContext(LLMConfig(model_id="tiny"))
+    context.custom_data["nodes"] = {}
+    for index in range(nodes):
+        context.custom_data["nodes"][f"node-{index}"] = {"rank": index}
+        context.custom_data["nodes"][f"node-{index}"]["rank"] = 0
+    for index in range(nodes):
+        del context.custom_data["nodes"][f"node-{index}"]
+
+
+def test_twice_the_nodes_in_a_dict_of_the_context_take_twice_the_work() -> None:
+    work = [calls_of(forget_nodes_one_by_one, nodes) for nodes in (FEW, 2 * FEW)]
     assert work[1] < 2.2 * work[0]
 
 
