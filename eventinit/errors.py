@@ -50,6 +50,10 @@ from typing import Any, Self
 
 from eventinit.suggestion import did_you_mean
 
+_NAMED = 3
+_NOTED = 10
+"""A thousand nodes may have the same trouble: messages name a few, tracebacks note some; attributes keep all."""
+
 
 class EventInitError(Exception):
     """Raised when eventinit cannot do what was asked; the root of all its errors.
@@ -63,10 +67,13 @@ class EventInitError(Exception):
         self.also: tuple[BaseException, ...] = ()
 
     def attach(self, others: Iterable[BaseException]) -> Self:
-        """Keep errors that happened beside this one, and name each in a note of the traceback."""
-        for other in others:
-            self.also = (*self.also, other)
+        """Keep errors that happened beside this one, and name the first ten in notes of the traceback."""
+        beside = tuple(others)
+        self.also = (*self.also, *beside)
+        for other in beside[:_NOTED]:
             self.add_note(f"also: {type(other).__name__}: {other}")
+        if len(beside) > _NOTED:
+            self.add_note(f"also: {len(beside) - _NOTED} more, which its attribute `also` has")
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -82,6 +89,11 @@ def _rebuild(cls: type[EventInitError], args: tuple[Any, ...], state: dict[str, 
 
 def _list(names: Iterable[str]) -> str:
     return ", ".join(names)
+
+
+def _some(names: Sequence[str]) -> str:
+    more = len(names) - _NAMED
+    return _list(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 class ConfigError(EventInitError, ValueError):
@@ -350,7 +362,7 @@ class ModelPathError(DownloadError):
     def __init__(self, source: str, path: Path, elsewhere: Mapping[str, Path]) -> None:
         self.path = path
         self.elsewhere = dict(elsewhere)
-        others = _list(f"{there} on node {node_id}" for node_id, there in self.elsewhere.items())
+        others = _some([f"{there} on node {node_id}" for node_id, there in self.elsewhere.items()])
         super().__init__(
             source,
             f"the model is at {path} on this node and at {others}, but the engine's workers look for it at one path;"
@@ -416,8 +428,9 @@ class InfeasibleGroupError(PlacementError, ValueError):
     def __init__(self, bundles: Sequence[dict[str, float]], strategy: str, problem: str) -> None:
         self.bundles = tuple(bundles)
         self.strategy = strategy
+        what = f"{len(bundles)} bundle(s) [{_some([*map(str, bundles)])}], {strategy}"
         super().__init__(
-            f"the placement group of {len(bundles)} bundle(s) {list(bundles)}, {strategy}, can never fit: {problem};"
+            f"the placement group of {what}, can never fit: {problem};"
             " ask for less in placement_group_config, or add nodes"
         )
 
@@ -447,7 +460,7 @@ class NodeLostError(PlacementError):
 
     def __init__(self, lost: Mapping[int, str | None]) -> None:
         self.lost = dict(lost)
-        where = _list(f"bundle {index} (node {node_id or 'unknown'})" for index, node_id in self.lost.items())
+        where = _some([f"bundle {index} (node {node_id or 'unknown'})" for index, node_id in self.lost.items()])
         super().__init__(
             f"the placement group has lost {where} while the engine started in it;"
             " `ray list nodes` shows which nodes are alive: start the node again"

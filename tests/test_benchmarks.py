@@ -61,6 +61,32 @@ def test_the_benchmark_prints_its_targets_beneath_its_tables() -> None:
     assert all(verdict == "met" or verdict.startswith("missed by ") for verdict in verdicts)
 
 
+def test_the_benchmark_of_scale_reads_the_store_once_or_for_every_node() -> None:
+    """And twice the nodes have no more than about twice the events."""
+    report: dict[str, Any] = json.loads(run("tests/benchmarks/scale.py", "--quick", "--json"))
+
+    model_bytes = report["hardware"]["model_bytes"]
+    cells = {(result["distribution"], result["nodes"]): result["rounds"][0] for result in report["results"]}
+    few, many = sorted({nodes for _, nodes in cells})
+    assert many == 2 * few
+    assert set(cells) == {(how, nodes) for how in ("direct", "broadcast") for nodes in (few, many)}
+    for (distribution, nodes), figures in cells.items():
+        times_read = nodes if distribution == "direct" else 1
+        assert (figures["store_bytes"], figures["peer_bytes"]) == (
+            times_read * model_bytes,
+            (nodes - times_read) * model_bytes,
+        )
+        assert min(figures["seconds"], figures["cpu_s"], figures["longest_step_s"]) > 0
+        assert figures["virtual_s"] > report["hardware"]["engine_s"]
+        assert figures["events"]["PlacementPending"] > 1
+        assert figures["events"]["PostShutdown"] == 1
+        assert figures["observed"] + figures["dropped"] == sum(figures["events"].values())
+    for distribution in ("direct", "broadcast"):
+        events = [sum(cells[distribution, nodes]["events"].values()) for nodes in (few, many)]
+        assert events[1] <= 2.5 * events[0]
+    assert all(target["met"] == (target["measured"] <= target["limit"]) for target in report["targets"])
+
+
 @pytest.mark.real
 def test_the_benchmark_of_spreading_says_how_often_the_store_was_read() -> None:
     report: dict[str, Any] = json.loads(run("tests/benchmarks/spread.py", "--quick", "--json", "--nodes", "2"))

@@ -3,25 +3,29 @@
 from collections.abc import Sequence
 
 from eventinit.events import PlacementPending
-from eventinit.phases.fitting import kinds, short_of, text, together, unplaced
+from eventinit.phases.fitting import kinds, most_of_each, short_of, text, together, unplaced
 from eventinit.ports import Bundle, Capacity, GroupPlacement, NodeCapacity
 
 NODES_NAMED = 3
 """A cluster may have a thousand nodes; so many of them are named."""
 KINDS_NAMED = 3
+RESOURCES_COMPARED = 8
+"""A thousand bundles may ask for a thousand resources, each that of one node."""
 
 
 def describe(start_id: str, placement: GroupPlacement, capacity: Capacity, waited_s: float) -> PlacementPending:
     """Return the event that says which bundles of a group wait, for what, and what there is of it."""
     pending = [bundle for bundle, node in zip(placement.bundles, placement.node_ids, strict=True) if node is None]
     waiting, left = unplaced(pending, placement.strategy, [node.free for node in capacity.nodes])
+    most = most_of_each(left)
     if placement.strategy == "STRICT_PACK" and waiting:
-        lacking = [short_of(together(waiting), left)]
+        lacking = [short_of(together(waiting), most)]
     else:
-        lacking = [lack for bundle, count in kinds(waiting) for lack in [short_of(bundle, left)] * count]
-    wanted = sorted({name for bundle in lacking for name in bundle})
-    nodes = [node for node in capacity.nodes if any(node.free.get(name) for name in wanted)]
-    nodes.sort(key=lambda node: [-node.free.get(name, 0) for name in wanted])
+        lacking = [lack for bundle, count in kinds(waiting) for lack in [short_of(bundle, most)] * count]
+    names = {name for bundle in lacking for name in bundle}
+    wanted = sorted(names)
+    nodes = [node for node in capacity.nodes if any(amount and name in names for name, amount in node.free.items())]
+    nodes.sort(key=lambda node: [-node.free.get(name, 0) for name in wanted[:RESOURCES_COMPARED]])
     parts = [_what_waits(placement, len(waiting), lacking), _what_is_free(wanted, nodes), _growth(capacity)]
     return PlacementPending(
         start_id=start_id,

@@ -38,7 +38,7 @@ def _lines(report: Report) -> Iterator[str]:
     kept = report.memory
     yield f"\nBytes kept: a handler {kept.handler:,}, an observer {kept.observer:,}, at work {kept.observer_at_work:,}"
     yield "\n## Targets\n"
-    yield from grid(["", "target", "at most", "measured"], [_verdict(target) for target in report.targets])
+    yield from grid(["", "target", "at most", "measured"], [verdict(target) for target in report.targets])
 
 
 def _head(report: Report) -> Iterator[str]:
@@ -98,9 +98,10 @@ def _subscribing(report: Report) -> list[Row]:
     ]
 
 
-def _verdict(target: Target) -> Row:
-    verdict = "met" if target.met else f"missed by {target.measured - target.limit:.2f} {target.unit}"
-    return [verdict, target.name, f"{target.limit:g} {target.unit}", f"{target.measured:.2f} {target.unit}"]
+def verdict(target: Target) -> Row:
+    """Return the row of a target: whether it is met, what it is, its limit, and what was measured."""
+    met = "met" if target.met else f"missed by {target.measured - target.limit:.2f} {target.unit}"
+    return [met, target.name, f"{target.limit:g} {target.unit}", f"{target.measured:.2f} {target.unit}"]
 
 
 def grid(header: Row, rows: Sequence[Row]) -> Iterator[str]:
