@@ -15,6 +15,8 @@ from pathlib import Path
 
 import psutil
 
+from eventinit.backends.shared_memory import remove_shared_memory, shared_memory_of
+
 _WATCH_INTERVAL_S = 0.1
 _POLL_INTERVAL_S = 0.02
 
@@ -66,12 +68,18 @@ def with_descendants(roots: Iterable[psutil.Process]) -> list[psutil.Process]:
 
 
 def end_trees(roots: Iterable[psutil.Process], wait_s: float = 5.0) -> list[psutil.Process]:
-    """Kill processes with all their descendants, wait until they have ended, and return those that have not."""
+    """Kill processes with all their descendants, wait until they have ended, and return those that have not.
+
+    Their shared memory is removed with them.
+    """
     doomed = _stop_trees(roots)
+    shared = shared_memory_of(doomed)
     for process in doomed:
         with suppress(psutil.NoSuchProcess):
             process.kill()
-    return _wait_until_ended(doomed, wait_s)
+    survivors = _wait_until_ended(doomed, wait_s)
+    remove_shared_memory(shared)
+    return survivors
 
 
 @contextmanager

@@ -25,6 +25,7 @@ from eventinit.backends.process_tree import (
     is_running,
     with_descendants,
 )
+from eventinit.backends.shared_memory import remove_shared_memory, shared_memory_of
 from eventinit.backends.vllm_arguments import argument_names, refuse_unknown, runtime_env, short
 from eventinit.errors import EngineArgumentError, EngineError, MissingExtraError
 from eventinit.logs import log_event
@@ -167,6 +168,7 @@ class VLLMRunningEngine:
         self._children = [c for c in multiprocessing.active_children() if c.pid in {core.pid for core in cores}]
         self._folder = folder
         folder.record(self._processes)
+        self._shared_memory = shared_memory_of(self._processes)
         self._hurry = threading.Event()
         self._turn = threading.Lock()
         self._stopped = False
@@ -216,6 +218,7 @@ class VLLMRunningEngine:
             with end_trees_when(lambda: self._hurry.is_set() or time.monotonic() > deadline, lambda: processes):
                 self._shut_down(grace_s)
             self._report_survivors(end_trees(processes))
+            remove_shared_memory(self._shared_memory)
             self._folder.remove()
             self._stopped = True
 

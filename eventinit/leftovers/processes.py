@@ -1,7 +1,7 @@
 """The processes of engines and of embedded Rays, with the shared memory that they keep."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -10,11 +10,10 @@ import psutil
 
 from eventinit.backends.engine_folder import recorded_processes
 from eventinit.backends.process_tree import end_trees, with_descendants
+from eventinit.backends.shared_memory import shared_memory_of
 from eventinit.leftovers.folders import signed_engine_folders, signed_ray_folders
 from eventinit.leftovers.leftover import Leftover
 from eventinit.owner import Owner
-
-_SHARED_MEMORY = "/dev/shm/"  # noqa: S108 - where Linux has it
 
 
 def left_processes() -> Iterator[Leftover]:
@@ -56,19 +55,8 @@ def _leftover(kind: str, process: psutil.Process, owner: Owner) -> Iterator[Left
 
 
 def _end(process: psutil.Process) -> str | None:
-    shared = _shared_memory_of(with_descendants([process]))
+    shared = shared_memory_of(with_descendants([process]))
     survivors = end_trees([process])
-    for path in shared - _shared_memory_of(psutil.process_iter()):
-        Path(path).unlink(missing_ok=True)
+    for path in shared - shared_memory_of(psutil.process_iter()):
+        path.unlink(missing_ok=True)
     return f"it goes on after SIGKILL (process {survivors[0].pid})" if survivors else None
-
-
-def _shared_memory_of(processes: Iterable[psutil.Process]) -> set[str]:
-    """Return the files of shared memory that processes use."""
-    found: set[str] = set()
-    for process in processes:
-        with suppress(OSError):
-            lines = Path(f"/proc/{process.pid}/maps").read_text().splitlines()
-            paths = (line.partition(_SHARED_MEMORY)[2] for line in lines)
-            found.update(f"{_SHARED_MEMORY}{path}" for path in paths if path)
-    return {path for path in found if Path(path).exists()}

@@ -5,6 +5,8 @@ import threading
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from multiprocessing.shared_memory import SharedMemory
+from pathlib import Path
 
 import psutil
 
@@ -47,6 +49,29 @@ def test_a_process_ends_with_all_its_descendants() -> None:
         assert end_trees([parent]) == []
         assert not is_running(parent)
         assert not is_running(child)
+
+
+def test_shared_memory_ends_with_the_process_that_has_made_it_and_what_this_one_uses_stays() -> None:
+    """Python's tracker would keep it for as long as this process lives. A forked child uses what its parent does."""
+    fork = multiprocessing.get_context("fork")
+    ours, names = SharedMemory(create=True, size=16), fork.SimpleQueue()
+
+    def use() -> None:
+        own = SharedMemory(create=True, size=16)
+        names.put(own.name)
+        time.sleep(600)
+
+    child = fork.Process(target=use)
+    child.start()
+    made = Path("/dev/shm", names.get())
+    try:
+        assert made.exists()
+        assert end_trees([psutil.Process(child.pid)]) == []
+        assert not made.exists()
+        assert Path("/dev/shm", ours.name).exists()
+    finally:
+        ours.close()
+        ours.unlink()
 
 
 def test_ending_what_has_ended_is_harmless() -> None:

@@ -6,6 +6,7 @@ A process of its own, since a process has one platform of vLLM.
 import asyncio
 import json
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -23,19 +24,32 @@ ELSEWHERE = "elsewhere:1"
 BUNDLE = {"CPU": 1, "GPU": 1}
 NOTICES_SOON = {"health_check_period_ms": 500}
 PATIENCE_S = 90
+CLOSED_GATE = {"gate": 1}
+CLOSE = """
+import sys, ray
+ray.init(address=sys.argv[1], configure_logging=False, log_to_driver=False)
+ray.get(ray.util.placement_group([{"gate": 1}], name="gate", lifetime="detached").ready())
+"""
 
 
 class TwoNodes:
-    """A Ray of two nodes on this machine, each with one GPU, so that a group of two spreads over both."""
+    """A Ray of two nodes on this machine, each with one GPU, so that a group of two spreads over both.
+
+    A group with ``CLOSED_GATE`` could be placed and never is, since another group, which is none of ours, has the gate.
+    """
 
     def __init__(self) -> None:
-        head = {**self._one("first"), "include_dashboard": False, "_system_config": NOTICES_SOON}
+        head = {**self._one("first", gate=1), "include_dashboard": False, "_system_config": NOTICES_SOON}
         self._cluster: Any = Cluster(initialize_head=True, head_node_args=head)
         self._second: Any = self._cluster.add_node(**self._one("second"))
         self.address: str = self._cluster.address
 
-    def _one(self, name: str) -> dict[str, Any]:
-        return {"num_cpus": 2, "num_gpus": 1, "resources": {name: 1}}
+    def _one(self, name: str, **more: float) -> dict[str, Any]:
+        return {"num_cpus": 2, "num_gpus": 1, "resources": {name: 1, **more}}
+
+    def close_the_gate(self) -> None:
+        """Have a driver that ends again make the group with the gate."""
+        subprocess.run([sys.executable, "-c", CLOSE, self.address], check=True)
 
     def kill_second(self) -> None:
         self._cluster.remove_node(self._second, allow_graceful=False)
@@ -50,7 +64,7 @@ class TwoNodes:
 
     def living_groups(self) -> list[str]:
         table: dict[str, Any] = self._cluster.global_state.placement_group_table(None)
-        return [group["name"] for group in table.values() if group["state"] != "REMOVED"]
+        return [group["name"] for group in table.values() if group["state"] != "REMOVED" and group["name"] != "gate"]
 
     def has_lost_driver(self, pid: int) -> bool:
         """Return whether Ray has noticed that a driver ended."""

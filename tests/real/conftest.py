@@ -33,6 +33,17 @@ def tiny_uri(server: LocalS3, tiny_model: Path) -> str:
 
 
 @pytest.fixture(scope="session")
+def large_uri(server: LocalS3, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A model whose weights are too large to come at once; nobody boots it."""
+    folder = tmp_path_factory.mktemp("large")
+    header = b'{"w":{"dtype":"U8","shape":[40000000],"data_offsets":[0,40000000]}}'
+    (folder / "config.json").write_text("{}")
+    (folder / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(40_000_000))
+    server.upload(folder, "s3://models/real/large")
+    return "s3://models/real/large"
+
+
+@pytest.fixture(scope="session")
 def real_environment(server: LocalS3) -> Iterator[dict[str, str]]:
     """The variables of a process that starts real nodes: its store, an empty cache, its own folder for files."""
     # A socket's path is short, so the folder is not one of pytest's.

@@ -1,6 +1,7 @@
 """Starts that are killed or interrupted, as processes of their own, and what ``eventinit doctor`` finds afterwards."""
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -15,15 +16,17 @@ from typing import Any
 import pytest
 
 from eventinit.owner import this_owner
-from examples.local_s3 import LocalS3
-from tests.real.cluster_start import TwoNodes
+from tests.real.cluster_start import CLOSED_GATE, TwoNodes
 from tests.real.environment import processes_with
 
 pytestmark = [pytest.mark.real, pytest.mark.filterwarnings("ignore")]
 
 ENDS_WITHIN_S = 120
-NEVER_PLACED = {"bundles": [{"CPU": 1000}]}
+NEVER_PLACED = {"bundles": [CLOSED_GATE]}
 SLOWLY = {"max_bandwidth": 500_000}
+
+BOTH = ((signal.SIGTERM, signal.SIGINT), (signal.SIGINT, signal.SIGTERM))
+ALL = int(os.environ.get("EVENTINIT_TRIALS", "5")) >= 20
 
 RESERVE = """
 import os, sys, ray
@@ -55,19 +58,15 @@ def doctor(folder: Path, environment: dict[str, str]) -> Doctor:
 def cluster() -> Iterator[TwoNodes]:
     """A Ray that outlives the starts on it."""
     two = TwoNodes()
-    yield two
-    two.shutdown()
+    try:
+        two.close_the_gate()
+        yield two
+    finally:
+        two.shutdown()
 
 
-@pytest.fixture(scope="module")
-def large_uri(server: LocalS3, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A model whose weights are too large to come at once; nobody boots it."""
-    folder = tmp_path_factory.mktemp("large")
-    header = b'{"w":{"dtype":"U8","shape":[40000000],"data_offsets":[0,40000000]}}'
-    (folder / "config.json").write_text("{}")
-    (folder / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(40_000_000))
-    server.upload(folder, "s3://models/real/large")
-    return "s3://models/real/large"
+def name_of(value: signal.Signals | str) -> str:
+    return value if isinstance(value, str) else value.name
 
 
 @contextmanager
@@ -126,16 +125,82 @@ def test_a_node_that_is_killed_is_found_and_cleaned(
     assert doctor() == (0, [])
 
 
-def test_a_running_node_that_gets_sigterm_leaves_nothing(
-    command: Callable[..., list[str]], folder: Path, environment: dict[str, str], doctor: Doctor
+@pytest.mark.parametrize(("number", "another"), BOTH if ALL else BOTH[:1], ids=name_of)
+def test_a_running_node_that_gets_a_signal_and_another_in_its_shutdown_leaves_nothing(
+    number: signal.Signals,
+    another: signal.Signals,
+    command: Callable[..., list[str]],
+    folder: Path,
+    environment: dict[str, str],
+    doctor: Doctor,
 ) -> None:
     with started(command(), folder, environment) as node:
         wait_for_line(node, "the node runs")
-        node.send_signal(signal.SIGTERM)
+        node.send_signal(number)
+        wait_for_line(node, "shutdown +begins")
+        node.send_signal(another)
         _, rest = node.communicate(timeout=ENDS_WITHIN_S)
-    assert node.returncode == 128 + signal.SIGTERM
+    assert node.returncode == 128 + number
+    assert "shutdown         completed" in rest
     assert "Traceback" not in rest
     assert doctor() == (0, [])
+
+
+@pytest.mark.skipif(not ALL, reason="a whole start; tried by `make test-exhaustive`")
+def test_a_signal_in_the_shutdown_after_an_answer_tells_of_itself_in_the_status(
+    command: Callable[..., list[str]], folder: Path, environment: dict[str, str], doctor: Doctor
+) -> None:
+    with started(command("--prompt", "the quick"), folder, environment) as node:
+        wait_for_line(node, "shutdown +begins")
+        node.send_signal(signal.SIGINT)
+        _, rest = node.communicate(timeout=ENDS_WITHIN_S)
+    assert node.returncode == 128 + signal.SIGINT
+    assert "Traceback" not in rest
+    assert doctor() == (0, [])
+
+
+SLOW_HOOK = """
+import asyncio, sys
+
+class Slow:
+    async def on_pre_initialization(self, ctx):
+        print("the hook waits", file=sys.stderr, flush=True)
+        await asyncio.Event().wait()
+"""
+EARLY = ("initialization", "start of Ray", "placement_group")
+CASES = [(phase, number) for phase in EARLY for number in (signal.SIGINT, signal.SIGTERM)]
+
+
+@pytest.mark.parametrize(("phase", "number"), CASES if ALL else CASES[::3], ids=name_of)
+def test_a_start_that_is_interrupted_before_its_engine_leaves_nothing(
+    phase: str,
+    number: signal.Signals,
+    command: Callable[..., list[str]],
+    folder: Path,
+    environment: dict[str, str],
+    doctor: Doctor,
+    cluster: TwoNodes,
+    tiny_model: Path,
+) -> None:
+    """The ``environment`` fixture looks for processes and folders afterwards."""
+    (folder / "slow_hook.py").write_text(SLOW_HOOK)
+    fields: dict[str, Any] = {"model_source": str(tiny_model)}
+    if phase != "start of Ray":
+        fields["ray_address"] = cluster.address
+    if phase == "initialization":
+        fields["callback_class"] = "slow_hook.Slow"
+    if phase == "placement_group":
+        fields["placement_group_config"] = NEVER_PLACED
+    lines = {"initialization": "the hook waits", "start of Ray": "placement_group +begins"}
+    with started(command(**fields), folder, environment) as start:
+        wait_for_line(start, lines.get(phase, "placement_group +waits"))
+        start.send_signal(number)
+        _, rest = start.communicate(timeout=ENDS_WITHIN_S)
+    assert start.returncode == 128 + number
+    assert "initialization   cancelled" in rest
+    assert "Traceback" not in rest
+    wait_until(lambda: cluster.living_groups() == [])
+    assert doctor("--address", cluster.address) == (0, [])
 
 
 @pytest.mark.parametrize(
