@@ -1,11 +1,10 @@
 """What all tests share."""
 
-import os
 from collections.abc import Iterator
 
 import pytest
 
-from eventinit.backends.ray_session import environment_now
+from eventinit.backends.ray_session import environment_now, restore_environment
 from examples.local_s3 import LocalS3, local_s3
 from tests.servers.azurite import Azurite, azurite
 from tests.servers.gcs_emulator import GcsEmulator, gcs_emulator
@@ -21,11 +20,7 @@ def rays_variables_are_restored() -> Iterator[None]:
     """A Ray that a test starts sets some for good, with which the clusters of later tests would ask for a token."""
     before = environment_now()
     yield
-    for name, value in before.items():
-        if value is None:
-            os.environ.pop(name, None)
-        else:
-            os.environ[name] = value
+    restore_environment(before)
 
 
 @pytest.fixture(params=["asyncio", "trio"])

@@ -13,6 +13,7 @@ from collections.abc import Generator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final, final
 
@@ -44,6 +45,21 @@ def environment_now() -> Environment:
     return {name: os.environ.get(name) for name in _SET_BY_RAY}
 
 
+def restore_environment(before: Environment) -> None:
+    """Put the variables back, and have Ray's core read them again, once no Ray runs in the process.
+
+    It would otherwise go on to ask for the token of the Ray that has ended, and refuse what the workers of a cluster
+    without one send: a fetch there would never end.
+    """
+    for name, value in before.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+    if "ray" in sys.modules:
+        import_module("ray._raylet").Config.initialize("")
+
+
 @final
 @dataclass(slots=True, eq=False)
 class RayShare:
@@ -72,11 +88,7 @@ class RayShare:
             self.keeper.end()
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
-        for name, value in self.before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+        restore_environment(self.before)
 
 
 _lock = threading.RLock()

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
+import anyio
 import psutil
 import pytest
 import pytest_asyncio
@@ -16,6 +17,8 @@ import pytest_asyncio
 from eventinit.backends.engine_folder import owner_of_folder
 from eventinit.backends.ray_cluster import RayCluster
 from eventinit.errors import PlacementError
+from eventinit.node_download import NodeDownload
+from eventinit.ports import DownloadRequest
 from tests.real_ray import no_ray_left, ray, ray_processes, states_in_ray
 
 pytestmark = [pytest.mark.real, pytest.mark.asyncio]
@@ -209,6 +212,27 @@ async def test_a_cluster_that_a_hook_has_joined_keeps_its_folder() -> None:
         await cluster.ensure_running()
         await cluster.disconnect()
         assert is_whole_and_unsigned(Path(theirs.head_node.get_session_dir_path()))
+    finally:
+        theirs.shutdown()
+
+
+async def test_a_cluster_without_a_token_can_be_used_after_an_embedded_ray(tmp_path: Path) -> None:
+    """An embedded Ray has one, for which this process would go on to ask: what a node sends would not come."""
+    from ray.cluster_utils import Cluster
+
+    (tmp_path / "config.json").write_text("{}")
+    request = DownloadRequest((str(tmp_path),), "TOKENIZER_ONLY")
+    cluster = RayCluster()
+    await cluster.ensure_running()
+    await cluster.disconnect()
+    theirs: Any = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    try:
+        await cluster.connect(theirs.address)
+        [node] = await cluster.nodes()
+        with anyio.fail_after(60):
+            result = await cluster.fetch_on(node.node_id, NodeDownload("start", node.node_id, request), {}, print)
+        await cluster.disconnect()
+        assert result.files == 1
     finally:
         theirs.shutdown()
 
