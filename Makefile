@@ -65,6 +65,7 @@ test-exhaustive: install
 	EVENTINIT_TRIALS=100 $(BIN)/pytest tests/downloads/test_resume.py tests/downloads/hub/test_sharing.py \
 		tests/downloads/test_faults.py -k 'killed_process or whenever or wherever'
 	EVENTINIT_TRIALS=200 $(BIN)/pytest tests/backends/test_ray_placement.py -k in_a_row
+	EVENTINIT_TRIALS=20 $(BIN)/pytest tests/real/test_cancelled_start.py tests/real/test_killed_start.py
 
 clean:
 	rm -rf $(VENV) .demo build dist *.egg-info

@@ -6,6 +6,7 @@ A process of its own, since a process has one platform of vLLM.
 import asyncio
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -55,7 +56,9 @@ class TwoNodes:
         self._cluster.remove_node(self._second, allow_graceful=False)
 
     def shutdown(self) -> None:
+        session = self._cluster.head_node.get_session_dir_path()
         self._cluster.shutdown()
+        shutil.rmtree(session, ignore_errors=True)
 
     def nodes_of(self, group: Any) -> list[str]:
         """Return the node of each bundle."""
