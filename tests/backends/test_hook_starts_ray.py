@@ -1,5 +1,6 @@
 """A callback that uses Ray before anybody has started it: Ray starts by itself, in the thread of the hook."""
 
+import tempfile
 from collections.abc import Iterator
 from typing import Any
 
@@ -25,7 +26,10 @@ def anyio_backend() -> str:
 
 @pytest.fixture(autouse=True)
 def no_ray_is_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    with no_ray_left(monkeypatch):
+    """Ray's automatic start joins what its folder for temporary files names, which may be a Ray of somebody else's."""
+    # A socket's path is short, so the folder is not one of pytest's.
+    with tempfile.TemporaryDirectory(prefix="ei-", dir="/tmp") as folder, no_ray_left(monkeypatch):
+        monkeypatch.setenv("RAY_TMPDIR", folder)
         yield
 
 
