@@ -46,7 +46,7 @@ def environment_now() -> Environment:
 
 
 def restore_environment(before: Environment) -> None:
-    """Put the variables back, and have Ray's core read them again, once no Ray runs in the process.
+    """Put the variables back, and have Ray's core read them again and forget its token, once no Ray runs here.
 
     It would otherwise go on to ask for the token of the Ray that has ended, and refuse what the workers of a cluster
     without one send: a fetch there would never end.
@@ -57,7 +57,9 @@ def restore_environment(before: Environment) -> None:
         else:
             os.environ[name] = value
     if "ray" in sys.modules:
-        import_module("ray._raylet").Config.initialize("")
+        core = import_module("ray._raylet")
+        core.Config.initialize("")
+        core.AuthenticationTokenLoader.instance().reset_cache()
 
 
 @final
