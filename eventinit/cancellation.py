@@ -1,6 +1,14 @@
-"""Tell a cancellation that somebody asked for from one that got loose."""
+"""Tell what failed from what has to go on: a cancellation that somebody asked for, or an interrupt."""
 
 import asyncio
+
+
+def is_failure(error: BaseException) -> bool:
+    """Return whether an error says that something failed, so that it may be kept, attached or logged.
+
+    ``SystemExit`` is one: let go on, it would stop asyncio's event loop from within a task, before anything is undone.
+    """
+    return isinstance(error, Exception | SystemExit) or is_stray(error)
 
 
 def is_stray(error: BaseException) -> bool:

@@ -7,7 +7,7 @@ from inspect import isawaitable
 from sys import get_asyncgen_hooks
 
 from eventinit import clock
-from eventinit.cancellation import is_stray
+from eventinit.cancellation import is_failure
 from eventinit.errors import HandlerError
 from eventinit.event import Event
 from eventinit.handler import HandlerSubscription
@@ -65,7 +65,7 @@ class Emitter:
                         tally = tally or Tally()
                         _note_result(handler, event, result, tally)
             except BaseException as error:
-                if not isinstance(error, Exception) and not is_stray(error):
+                if not is_failure(error):
                     plan.cut_short(handler)
                     _show(event, None, plan.lanes)
                     raise

@@ -6,7 +6,7 @@ from typing import Any, Generic, TypeVar, cast, final
 
 from anyio import Event, create_task_group, get_cancelled_exc_class
 
-from eventinit.cancellation import is_stray
+from eventinit.cancellation import is_failure
 from eventinit.errors import EventInitError, UnexpectedError
 
 T = TypeVar("T")
@@ -90,7 +90,7 @@ def typed_errors() -> Generator[None]:
     except EventInitError:
         raise
     except BaseException as error:
-        if not isinstance(error, Exception) and not is_stray(error):
+        if not is_failure(error):
             raise
         raise UnexpectedError(error) from error
 

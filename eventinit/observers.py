@@ -10,7 +10,7 @@ from anyio import CancelScope, CapacityLimiter, sleep
 from anyio import Event as Signal
 
 from eventinit import clock
-from eventinit.cancellation import is_stray
+from eventinit.cancellation import is_failure
 from eventinit.event import Event, ObserverSetAside
 from eventinit.home_loop import HomeLoop
 from eventinit.lane import Filter, QueueLane
@@ -166,7 +166,7 @@ class ObserverSubscription(QueueLane):
             await self._call_observer(event)
             self.failures_in_a_row = 0
         except BaseException as error:
-            if not isinstance(error, Exception) and not is_stray(error):
+            if not is_failure(error):
                 raise
             self.note_failure(event, error)
         finally:

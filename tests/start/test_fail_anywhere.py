@@ -29,6 +29,7 @@ Failing = tuple[str, type[BaseException]]
         pytest.param(("asyncio", RuntimeError), id="asyncio-RuntimeError"),
         pytest.param(("asyncio", PlacementError), id="asyncio-PlacementError"),
         pytest.param(("asyncio", asyncio.CancelledError), id="asyncio-stray cancellation"),
+        pytest.param(("asyncio", SystemExit), id="asyncio-sys.exit"),
         pytest.param(("trio", RuntimeError), id="trio-RuntimeError"),
     ]
 )
