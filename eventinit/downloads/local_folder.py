@@ -1,7 +1,10 @@
 """Models that lie in a folder of this machine already."""
 
+import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from stat import S_ISREG
 from time import monotonic
 from typing import final
 
@@ -50,9 +53,10 @@ class LocalFolderSource:
 
 
 def sizes_of(folder: Path, mode: DownloadMode) -> list[int]:
-    """Return the size in bytes of each file of the mode that a folder holds."""
-    return [
-        path.stat().st_size
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and is_wanted(mode, path.relative_to(folder).as_posix())
-    ]
+    """Return the size in bytes of each file of the mode that a folder holds, but not what others remove meanwhile."""
+    sizes: list[int] = []
+    for path in sorted(Path(parent, name) for parent, _, names in os.walk(folder) for name in names):
+        with suppress(FileNotFoundError):
+            if is_wanted(mode, path.relative_to(folder).as_posix()) and S_ISREG((there := path.stat()).st_mode):
+                sizes.append(there.st_size)
+    return sizes

@@ -170,4 +170,30 @@ async def test_a_server_is_trusted_by_the_authority_that_the_environment_names_a
             await read(store, named(await store.list(), "data.bin"))
 
 
+@pytest.mark.parametrize("scheme", ["https", "s3"])
+async def test_a_certificate_that_nobody_knows_is_called_that_at_once(
+    scheme: str, authority: ssl.SSLContext, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with plain_http(MODEL, authority) as web:
+        use_endpoint(monkeypatch, web.address.removesuffix("/models/tiny"))
+        source = open_source(web.address if scheme == "https" else "s3://models/tiny")
+        with pytest.raises(DownloadError, match=r"certificate of .* is not trusted; set SSL_CERT_FILE") as caught:
+            await source.fetch("MODEL_AND_TOKENIZER", ignore)
+    assert not isinstance(caught.value, StoreUnavailableError), "it would be tried again"
+
+
+@pytest.mark.parametrize("uri", ["https://no.such.host.invalid/model", "s3://models/tiny"])
+async def test_a_host_that_does_not_exist_is_called_that(
+    uri: str, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_endpoint(monkeypatch, "https://no.such.host.invalid")
+    with pytest.raises(StoreUnavailableError, match=r"no host of the name in https://no\.such\.host\.invalid"):
+        await open_source(uri, settings=DownloadSettings(attempts=1)).fetch("MODEL_AND_TOKENIZER", ignore)
+
+
+def use_endpoint(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    for name, value in {"ENDPOINT_URL": address, "ACCESS_KEY_ID": "key", "SECRET_ACCESS_KEY": "secret"}.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+
+
 _DATE = "Thu, 01 Jan 2026 00:00:00 GMT"

@@ -43,6 +43,8 @@ _REFUSED = {"401", "403", "407"}
 _CHANGED = {"412", "416"}
 _BUSY = {"408", "425", "429"}
 _NEVER = ("501", "505")
+_NOT_TRUSTED = ("CERTIFICATE_VERIFY_FAILED", "InvalidCertificate", "invalid peer certificate")
+_NO_SUCH_HOST = ("dns error", "Name or service not known", "No address associated", "in name resolution")
 
 _QUERY = re.compile(r"(https?://[^\s?\"'<>]*\?)[^\s\"'<>,)\]}]+")
 _USER_INFO = re.compile(r"(?<=://)[^/@\s\"]+@")
@@ -161,7 +163,7 @@ def _trouble(place: Place, what: str, text: str) -> DownloadError:
     if kind == "Timeout" and is_connected:
         return silence(place, what)
     if kind:
-        return cut(place, what) if is_connected else silent_address(place)
+        return cut(place, what) if is_connected else unreachable(place, text)
     if any(part in text for part in _NO_RANGES):
         return without_ranges(place, what)
     said = redacted(text.partition("\n")[0])
@@ -183,8 +185,14 @@ def unexpected(place: Place, what: str, answer: str, retry_after_s: float = 0.0)
     return DownloadError(place.source, problem)
 
 
-def silent_address(place: Place) -> StoreUnavailableError:
-    """Return the error for an address at which nobody listens."""
+def unreachable(place: Place, reason: str) -> DownloadError:
+    """Return the error for an address to which there is no connection, for a reason as the client tells it."""
+    if any(part in reason for part in _NOT_TRUSTED):
+        problem = f"the certificate of {place.endpoint} is not trusted; set SSL_CERT_FILE to that of its authority"
+        return DownloadError(place.source, problem)
+    if any(part in reason for part in _NO_SUCH_HOST):
+        problem = f"there is no host of the name in {place.endpoint}; check {place.setting}"
+        return StoreUnavailableError(place.source, problem)
     problem = f"{place.endpoint} does not answer; check {place.setting} and that the store is up"
     return StoreUnavailableError(place.source, problem)
 

@@ -25,9 +25,9 @@ from eventinit.downloads.stores.errors import (
     missing,
     refusal,
     silence,
-    silent_address,
     store_errors,
     unexpected,
+    unreachable,
 )
 from eventinit.downloads.stores.object_store import ObjectStore, bare, list_objects, without_folder_markers
 from eventinit.downloads.stores.probe import Answer, Probe
@@ -191,7 +191,7 @@ class HttpModels(ObjectStore):
             try:
                 yield probe
             except httpx2.ConnectError as error:
-                raise silent_address(self._place) from error
+                raise unreachable(self._place, str(error)) from error
             except httpx2.TimeoutException as error:
                 raise silence(self._place, self._place.holder) from error
             except httpx2.HTTPError as error:

@@ -18,7 +18,7 @@ from eventinit.downloads.interruption import Interruption
 from eventinit.downloads.line import Line
 from eventinit.downloads.remote import RemoteFile
 from eventinit.downloads.stores.certificates import certificates
-from eventinit.downloads.stores.errors import Place, answered, cut, silence, silent_address
+from eventinit.downloads.stores.errors import Place, answered, cut, silence, unreachable
 from eventinit.errors import DownloadError, StoreUnavailableError
 
 SLICE_BYTES = 256 * 1024
@@ -128,7 +128,7 @@ class RangeReader:
         try:
             connection.connect()
         except OSError as error:
-            raise silent_address(self._place) from error
+            raise unreachable(self._place, str(error)) from error
         connection.sock.settimeout(self._place.stall_timeout_s)
         return connection
 
