@@ -13,7 +13,7 @@ from anyio.lowlevel import RunVar
 from eventinit.errors import HookNameError
 from eventinit.event import Event, subclasses
 from eventinit.own_thread import OwnThread
-from eventinit.subscription import is_async
+from eventinit.subscription import check_callable, is_async
 from eventinit.suggestion import nearest
 from eventinit.threads import GRACE_S, run_in_thread
 
@@ -52,6 +52,7 @@ def hooks_of(instance: object) -> Hooks:
 
     Raises:
         HookNameError: A method is named like a hook and is none.
+        SubscriptionError: A hook does not take the context.
     """
     hooks = known_hooks()
     methods = [name for name in dir(type(instance)) if name.startswith("on_")]
@@ -61,6 +62,7 @@ def hooks_of(instance: object) -> Hooks:
     handlers: list[HookHandler] = []
     for name, event_type in hooks.items():
         if name in methods:
+            check_callable(getattr(instance, name), "the context")
             label = f"{type(instance).__qualname__}.{name}"
             handlers.append(HookHandler(event_type, label, _handler(instance, getattr(instance, name), label, threads)))
     return Hooks(tuple(handlers), threads.end)

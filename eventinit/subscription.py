@@ -100,8 +100,8 @@ def name_of(call: Callable[..., Any]) -> str:
     return qualified.rpartition("<locals>.")[2]
 
 
-def check_callable(call: object) -> None:
-    """Refuse what cannot be called with an event.
+def check_callable(call: object, argument: str = "the event") -> None:
+    """Refuse what cannot be called with an event, or with the one ``argument`` that is named.
 
     Raises:
         SubscriptionError: It cannot.
@@ -113,7 +113,7 @@ def check_callable(call: object) -> None:
     try:
         inspect.signature(call).bind(None)
     except TypeError as error:
-        raise SubscriptionError(f"{name_of(call)} cannot be called with the event: {error}; let it take one") from None
+        raise SubscriptionError(f"{name_of(call)} cannot be called with {argument}: {error}; let it take one") from None
     except ValueError:  # built-in functions have no signature
         return
 

@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from eventinit import EventBus, LLMConfig, NodeInitializationContext, initialize_node
-from eventinit.errors import HandlerError, HookNameError
+from eventinit.errors import HandlerError, HookNameError, SubscriptionError
 from eventinit.events import LifecycleEvent, PostDownload, PostPlacementGroup, PreDownload
 from eventinit.hooks import known_hooks
 from eventinit.testing import FakeGroup, Fakes
@@ -199,6 +199,14 @@ async def test_a_misspelt_hook_is_named_with_the_right_one() -> None:
 
     with pytest.raises(HookNameError, match=r"Misspelt.*'on_pre_downlaod'.*'on_pre_download'"):
         await start(Misspelt)
+
+
+async def test_a_hook_that_takes_no_context_is_refused_before_anything_starts() -> None:
+    class Forgetful:
+        def on_pre_download(self) -> None: ...
+
+    with pytest.raises(SubscriptionError, match=r"Forgetful.on_pre_download cannot be called with the context"):
+        await start(Forgetful)
 
 
 @pytest.mark.parametrize("is_async", [False, True])
