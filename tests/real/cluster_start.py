@@ -1,4 +1,4 @@
-"""Three starts on two Ray nodes with fake GPUs, told as JSON on standard output: see test_cluster_start.py.
+"""Two starts on two Ray nodes with fake GPUs, told as JSON on standard output: see test_cluster_start.py.
 
 A process of its own, since a process has one platform of vLLM.
 """
@@ -92,7 +92,6 @@ async def main(model_source: str, cluster: TwoNodes) -> dict[str, Any]:
     os.environ["RAY_ADDRESS"] = ELSEWHERE
     return {
         "whole": await whole(config, cluster),
-        "cancelled": await interrupted(config, cluster, None),
         "node lost": await interrupted(config, cluster, cluster.kill_second),
     }
 
@@ -109,8 +108,8 @@ async def whole(config: LLMConfig, cluster: TwoNodes) -> dict[str, Any]:
     return told | await left(cluster)
 
 
-async def interrupted(config: LLMConfig, cluster: TwoNodes, strike: Callable[[], None] | None) -> dict[str, Any]:
-    """Strike, or cancel the start, in the moment in which the workers have come up but not the engine."""
+async def interrupted(config: LLMConfig, cluster: TwoNodes, strike: Callable[[], None]) -> dict[str, Any]:
+    """Strike in the moment in which the workers have come up but not the engine."""
 
     async def start() -> None:
         async with initialize_node(config):
@@ -120,16 +119,11 @@ async def interrupted(config: LLMConfig, cluster: TwoNodes, strike: Callable[[],
     while len(await asyncio.to_thread(cluster.living_actors, "ALIVE")) < 2 and not starting.done():  # noqa: ASYNC110
         await asyncio.sleep(0.05)
     began = time.monotonic()
-    if strike is None:
-        starting.cancel()
-    else:
-        await asyncio.to_thread(strike)
+    await asyncio.to_thread(strike)
     told: dict[str, Any] = {"error": None}
     try:
         async with asyncio.timeout(PATIENCE_S):
             await starting
-    except asyncio.CancelledError:
-        told["error"] = "CancelledError"
     except (EventInitError, TimeoutError) as error:
         told = {"error": type(error).__name__, "message": str(error)}
     return told | {"seconds": time.monotonic() - began} | await left(cluster)
