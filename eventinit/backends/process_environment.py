@@ -67,12 +67,13 @@ def _changed(variables: Mapping[str, str], folder: Path | None) -> Generator[Non
         yield
     finally:
         for name, value in before.items():
-            _restore(name, value)
+            restore_variable(name, value)
         if folder is not None:
             tempfile.tempdir = tempdir_before
 
 
-def _restore(name: str, value: str | None) -> None:
+def restore_variable(name: str, value: str | None) -> None:
+    """Give a variable of the process the value that it had; None where there was none."""
     if value is None:
         os.environ.pop(name, None)
     else:

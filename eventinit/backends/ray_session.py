@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final, final
 
 from eventinit.backends.engine_folder import OWNER_FILE
-from eventinit.backends.process_environment import process_environment
+from eventinit.backends.process_environment import process_environment, restore_variable
 from eventinit.own_thread import OwnThread
 from eventinit.owner import SHARED, this_owner
 
@@ -52,10 +52,7 @@ def restore_environment(before: Environment) -> None:
     without one send: a fetch there would never end.
     """
     for name, value in before.items():
-        if value is None:
-            os.environ.pop(name, None)
-        else:
-            os.environ[name] = value
+        restore_variable(name, value)
     if "ray" in sys.modules:
         core = import_module("ray._raylet")
         core.Config.initialize("")
