@@ -7,6 +7,7 @@ from tests.benchmarks.downloads.race import Results
 from tests.benchmarks.downloads.report import Report
 from tests.benchmarks.downloads.targets import OURS, Target
 from tests.benchmarks.downloads.task import Case
+from tests.benchmarks.machine import MEMORY_RETURNED
 from tests.benchmarks.table import Row, grid
 
 _TITLES: dict[Case, str] = {
@@ -27,6 +28,8 @@ def _lines(report: Report) -> Iterator[str]:
     machine = report.machine
     libraries = ", ".join(f"{name} {version}" for name, version in machine.versions.items() if version)
     yield f"{machine.date}, {machine.cpu}, {machine.cpus} CPUs, {machine.system}, {machine.python}; {libraries}"
+    if machine.returns_memory:
+        yield f"free memory goes back to the host, and slows whoever uses it again: see {MEMORY_RETURNED} in README.md"
     for name, reason in report.left_out.items():
         yield f"left out: {name}: {reason}"
     for case, results in report.results.items():

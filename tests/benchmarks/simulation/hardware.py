@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from math import ceil, log2
 
-from eventinit.downloads.large_file import RANGE_BYTES
+from eventinit.downloads.shared_folder import MOST_CHUNK_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,4 +48,4 @@ class Hardware:
         fill the nodes' networks meanwhile. And every receiver asks the serving process for every chunk.
         """
         rounds = ceil(log2(receivers + 1))
-        return min(self.node_rate * min(1.0, requests / rounds), self.answer_rate * RANGE_BYTES / receivers)
+        return min(self.node_rate * min(1.0, requests / rounds), self.answer_rate * MOST_CHUNK_BYTES / receivers)
