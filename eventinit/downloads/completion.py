@@ -2,14 +2,12 @@
 
 import threading
 
-from eventinit.downloads.job import Job, expected_checksum
+from eventinit.downloads.job import Job
 from eventinit.downloads.large_file import LargeFile
 from eventinit.downloads.manifest import HeldFile
 from eventinit.downloads.mirrors import Place
 from eventinit.downloads.partial_file import PartialFile, adopt_complete, remove_partial
-from eventinit.downloads.remote import Checksum
 from eventinit.downloads.small_files import Damage, is_broken, is_held
-from eventinit.downloads.verification import digest_of_file
 from eventinit.downloads.workspace import Workspace
 
 
@@ -32,16 +30,13 @@ def try_open(workspace: Workspace, job: Job, place: Place) -> PartialFile | Held
     return file
 
 
-def check(large: LargeFile, *, full: bool, hurry: threading.Event) -> HeldFile | Damage:
-    """Compare a file with what is known of it; ``full`` computes a checksum where the store has none."""
+def check(large: LargeFile, hurry: threading.Event) -> HeldFile | Damage:
+    """Compare a file with what is known of it."""
     job, path = large.job, large.partial.path
     size = path.stat().st_size
     if size != job.file.size:
         return Damage(job, f"{job.file.size} bytes", f"{size} bytes")
-    expected = expected_checksum(job.file, large.place.file)
-    actual: Checksum | None = None
-    if expected or full:
-        actual = digest_of_file(path, expected.algorithm if expected else "sha256", hurry)
+    expected, actual = large.expected, large.checksum(hurry)
     if expected and actual and actual != expected:
         return Damage(job, f"{expected.algorithm} {expected.value}", actual.value)
     if problem := is_broken(job.file.name, path):

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Generic, TypeVar, final
 
-from eventinit.downloads.large_file import RANGE_BYTES
 from eventinit.downloads.manifest import HeldFile, read_manifest
 from eventinit.downloads.peer_store import Offer
 from eventinit.downloads.remote import RemoteFile
@@ -15,6 +14,7 @@ from eventinit.errors import ModelNotFoundError, ObjectChangedError
 T = TypeVar("T")
 
 LEAST_CHUNK_BYTES = 1024 * 1024
+MOST_CHUNK_BYTES = 16 * 1024 * 1024
 WINDOW_CHUNKS = 8
 """How many chunks of the largest size are kept at least: receivers are rarely further apart than their own requests."""
 
@@ -31,8 +31,7 @@ class SharedFolder(Generic[T]):
         self._folder = folder
         self._put = put
         self._budget_bytes = budget_bytes
-        # A range of a fetch is one chunk, unless there is little room.
-        self._chunk_bytes = max(LEAST_CHUNK_BYTES, min(RANGE_BYTES, budget_bytes // WINDOW_CHUNKS))
+        self._chunk_bytes = max(LEAST_CHUNK_BYTES, min(MOST_CHUNK_BYTES, budget_bytes // WINDOW_CHUNKS))
         self._entries = read_manifest(folder).files
         self._kept: dict[tuple[str, int], tuple[T, int]] = {}
 

@@ -15,7 +15,7 @@ from eventinit.downloads.fetch_state import FetchState
 from eventinit.downloads.followed import SMALL_BYTES, Followed
 from eventinit.downloads.interruption import Interruption
 from eventinit.downloads.job import Job
-from eventinit.downloads.large_file import LargeFile, RangeSink
+from eventinit.downloads.large_file import LEAST_RANGE_BYTES, LargeFile, RangeSink, range_bytes
 from eventinit.downloads.line import Line
 from eventinit.downloads.manifest import HeldFile
 from eventinit.downloads.mirrors import Mirrors, Place
@@ -64,12 +64,14 @@ class Transfer:
         self._left = 0
         self._news = anyio.Event()
         self._step = MOST_STEP_BYTES
+        self._range_bytes = LEAST_RANGE_BYTES
 
     async def run(self, jobs: Sequence[Job]) -> None:
         """Return when all files are complete; when one fails the others end with it."""
         # So that a kill loses little of any model: all workers together hold about 6 % of what is to come.
         missing = sum(job.file.size - job.counted for job in jobs)
         self._step = max(LEAST_STEP_BYTES, min(missing // 128, MOST_STEP_BYTES))
+        self._range_bytes = range_bytes(missing, self._settings.max_concurrency)
         self._left = len(jobs)
         self._queue(jobs)
         try:
@@ -140,6 +142,10 @@ class Transfer:
     def _read(self, place: Place, span: Span, sink: Sink, line: Line) -> None:
         Reading(place.store, place.file, span, sink, line=line, settings=self._settings).run()
 
+    def _read_span(self, large: LargeFile, span: Span, line: Line) -> None:
+        self._read(large.place, span, RangeSink(large, span[0], self._state), line)
+        large.hash_beginning(line.hurry)
+
     async def _place(self, job: Job) -> Place:
         place = Place(self._mirrors, job.file)
         await place.enter()
@@ -184,7 +190,8 @@ class Transfer:
         elif isinstance(opened, HeldFile):
             self._done([job])
         else:
-            large = LargeFile(job, opened, place)
+            full = self._settings.verify == "full"
+            large = LargeFile(job, opened, place, self._range_bytes, full=full)
             self._state.recount(job, large.present())
             await self._begin(large)
 
@@ -201,8 +208,7 @@ class Transfer:
 
     async def _bring_span(self, large: LargeFile, span: Span, line: Line) -> None:
         with large.request():
-            sink = RangeSink(large, span[0], self._state)
-            await self._through(line, partial(self._read, large.place, span, sink, line))
+            await self._through(line, partial(self._read_span, large, span, line))
         large.waiting -= 1
         if large.failure:
             kept = [(other, rest) for other, rest in self._spans if other is not large]
@@ -229,9 +235,8 @@ class Transfer:
 
     async def _finish(self, large: LargeFile) -> None:
         """Check a file that is all there and give it its name, or fetch it once more."""
-        full = self._settings.verify == "full"
         async with self._checks:
-            result = await self._workspace.run_long(lambda hurry: check(large, full=full, hurry=hurry))
+            result = await self._workspace.run_long(partial(check, large))
         if isinstance(result, Damage):
             if large.refetched:
                 await self._workspace.run(partial(discard, self._workspace, large))

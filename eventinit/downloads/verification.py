@@ -5,10 +5,11 @@ import importlib
 import importlib.util
 import json
 import struct
+import sys
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, final
 
 from eventinit.downloads.remote import Algorithm, Checksum
 
@@ -42,6 +43,39 @@ def digest(pieces: Iterable[Any], algorithm: Algorithm) -> Checksum:
 def digest_of_file(path: Path, algorithm: Algorithm, hurry: threading.Event) -> Checksum:
     """Return the checksum of a file; InterruptedError when ``hurry`` is set meanwhile."""
     return digest(pieces_of(path, hurry), algorithm)
+
+
+@final
+class RunningDigest:
+    """The checksum of a file that is still growing: what has come from its beginning on is hashed meanwhile."""
+
+    def __init__(self, path: Path, algorithm: Algorithm) -> None:
+        self._path = path
+        self._algorithm: Algorithm = algorithm
+        self._hasher = _hasher(algorithm)
+        self._at = 0
+        self._lock = threading.Lock()
+
+    def follow(self, beginning: Callable[[], int], hurry: threading.Event) -> None:
+        """Hash as many bytes as ``beginning`` says, until there are no more, unless another thread is at it already."""
+        if not self._lock.acquire(blocking=False):
+            return
+        try:
+            while self._at < (end := beginning()):
+                self._hash(end, hurry)
+        finally:
+            self._lock.release()
+
+    def finish(self, size: int, hurry: threading.Event) -> Checksum:
+        """Return the checksum of the whole file; InterruptedError when ``hurry`` is set meanwhile."""
+        with self._lock:
+            self._hash(size, hurry)
+        return Checksum(self._algorithm, self._hasher.hexdigest())
+
+    def _hash(self, end: int, hurry: threading.Event) -> None:
+        for piece in pieces_of(self._path, hurry, start=self._at, end=end):
+            self._hasher.update(piece)
+            self._at += piece.nbytes
 
 
 def safetensors_problem(path: Path) -> str | None:
@@ -78,14 +112,18 @@ def _span(tensor: dict[str, Any]) -> tuple[int, int]:
     return begin, end
 
 
-def pieces_of(path: Path, hurry: threading.Event | None = None) -> Iterator[memoryview]:
+def pieces_of(
+    path: Path, hurry: threading.Event | None = None, *, start: int = 0, end: int = sys.maxsize
+) -> Iterator[memoryview]:
     """Yield the bytes of a file; each piece holds until the next one. InterruptedError when ``hurry`` is set."""
     buffer = memoryview(bytearray(_CHUNK))
     with path.open("rb", buffering=0) as file:
-        while count := file.readinto(buffer):
+        file.seek(start)
+        while count := file.readinto(buffer[: end - start]):
             if hurry and hurry.is_set():
                 raise InterruptedError
             yield buffer[:count]
+            start += count
 
 
 def _hasher(algorithm: Algorithm) -> _Hasher:

@@ -21,7 +21,7 @@ from eventinit.downloads.stores.certificates import certificates
 from eventinit.downloads.stores.errors import Place, answered, cut, silence, unreachable
 from eventinit.errors import DownloadError, StoreUnavailableError
 
-SLICE_BYTES = 256 * 1024
+SLICE_BYTES = 512 * 1024
 """How much is read at once; what has come of a slice is lost when the connection ends within it."""
 
 FLUSH_S = 1.0
