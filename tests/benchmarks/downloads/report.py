@@ -19,9 +19,6 @@ from tests.benchmarks.downloads.task import ALGORITHMS, CASES, Case
 from tests.benchmarks.machine import Machine, this_machine
 from tests.benchmarks.other_buses import version_of
 
-HUB_SHARE = 4
-"""The Hub is a server in Python that holds its files in memory: it gets the share 1/4 of the bytes."""
-
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -92,9 +89,8 @@ def _courses(plan: Plan, folder: Path, stack: ExitStack) -> dict[Case, Course]:
         uri = upload(server, small, "small", in_parts=False)
         found["small"] = Course("small", uri, small, {}, environment, server.process_id)
     if "hub" in plan.cases:
-        model = make_large(folder / "hub", plan.size // HUB_SHARE)
-        endpoint, pid = stack.enter_context(hub_of(model.folder))
-        checksums = checksums_of(model, ALGORITHMS["hub"])
-        found["hub"] = Course("hub", MODEL, model, checksums, {"HF_ENDPOINT": endpoint}, pid)
+        endpoint, pid = stack.enter_context(hub_of(large.folder))
+        checksums = checksums_of(large, ALGORITHMS["hub"])
+        found["hub"] = Course("hub", MODEL, large, checksums, {"HF_ENDPOINT": endpoint}, pid)
     os.sync()
     return found
