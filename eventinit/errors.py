@@ -346,7 +346,7 @@ class StalledError(DownloadError, TimeoutError):
         self.mirrors = tuple(mirrors)
         super().__init__(
             source,
-            f"{file} stalled: no byte came for {silent_s:g} s from {_list(mirrors)};"
+            f"{file} stalled: no byte came for {round(silent_s, 1):g} s from {_list(mirrors)};"
             " check the network and the store, or raise download.stall_timeout_s",
         )
 

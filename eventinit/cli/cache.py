@@ -59,7 +59,10 @@ def show_models(words: argparse.Namespace) -> int:
 def verify(words: argparse.Namespace) -> int:
     """Print for each model what was compared and what is damaged. Return 1 if anything is, else 0."""
     found = 0
-    for model in chosen(inventory(), words.models):
+    models = chosen(inventory(), words.models)
+    if not models:
+        print(table(models, time.time()))
+    for model in models:
         checked = check_model(model, repair=words.repair, hashed=_Progress(model).add)
         _show_checked(checked, repair=words.repair)
         found += len(checked.damaged)

@@ -54,20 +54,18 @@ def look_at(folder: Path) -> CachedModel | None:
     records = read_manifest(folder)
     files = tuple(file for entry in records.files.values() if (file := held(folder, entry)))
     there = {file.name: file.size for file in files if file.is_there()}
-    partial_bytes, partial_source = _partials(folder)
     used_at = last_used(folder) or _changed_at(folder)
     if used_at is None:
         return None
     modes = sorted(records.modes, key=lambda mode: mode.at)
-    source = modes[-1].source if modes else partial_source
     return CachedModel(
         root="eventinit",
-        source=source or f"{folder.parent.name}/{folder.name}",
+        source=records.source or f"{folder.parent.name}/{folder.name}",
         folder=folder,
         files=files,
         modes=tuple(mode for mode in modes if is_complete(mode, there)),
         size=sum(there.values()),
-        partial_bytes=partial_bytes,
+        partial_bytes=_partial_bytes(folder),
         fetched_at=modes[-1].at if modes else None,
         used_at=used_at,
     )
@@ -82,16 +80,15 @@ def held(folder: Path, entry: HeldFile) -> CachedFile | None:
     return CachedFile(entry.name, path, entry.size, entry.checksum, entry.verified, mtime_ns=entry.mtime_ns)
 
 
-def _partials(folder: Path) -> tuple[int, str | None]:
-    """Return how many bytes can be resumed, and where they came from."""
-    boot_id, total, source = current_boot(), 0, None
+def _partial_bytes(folder: Path) -> int:
+    """Return how many bytes can be resumed."""
+    boot_id, total = current_boot(), 0
     for path in (folder / PRIVATE / "partial").glob("*.journal"):
         journal = read_journal(path)
         data = path.with_suffix("")
         if data.is_file():
             total += min(length(journal.present(boot_id)), data.stat().st_size)
-            source = journal.header.get("source") or source
-    return total, source
+    return total
 
 
 def _changed_at(folder: Path) -> float | None:

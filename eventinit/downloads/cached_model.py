@@ -51,7 +51,7 @@ class CachedModel:
 
     Attributes:
         root: Which cache it is in.
-        source: Where it came from; the folder's name when no fetch of it has been finished.
+        source: Where it came from; the folder's name if nobody has recorded that.
         folder: The folder that is given to the engine.
         files: What was fetched completely.
         modes: The modes all of whose files are there.

@@ -25,7 +25,7 @@ def try_open(workspace: Workspace, job: Job, place: Place) -> PartialFile | Held
         remove_partial(workspace.folder, name)
         workspace.locks.release(name)
         return entry
-    file = PartialFile(workspace.folder, place.file, place.store.source, workspace.boot_id)
+    file = PartialFile(workspace.folder, place.file, workspace.boot_id)
     workspace.partials.add(file)
     return file
 

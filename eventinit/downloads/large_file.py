@@ -117,6 +117,5 @@ class RangeSink:
     def restart(self) -> None:
         """Begin with the whole file anew."""
         self._at = 0
-        place = self._large.place
-        self._large.partial.restart(place.file, place.store.source)
+        self._large.partial.restart(self._large.place.file)
         self._state.recount(self._large.job, 0)

@@ -78,8 +78,9 @@ class FinishedMode:
 
 @dataclass(frozen=True, slots=True)
 class Records:
-    """Everything that a manifest says."""
+    """Everything that a manifest says; ``source`` is where the latest fetch that began here reads from."""
 
+    source: str | None = None
     files: Mapping[str, HeldFile] = field(default_factory=dict[str, HeldFile])
     modes: Sequence[FinishedMode] = ()
 
@@ -99,6 +100,7 @@ class Manifest:
     def __init__(self, folder: Path, locks: FileLocks | None = None) -> None:
         self._path = folder / PRIVATE / NAME
         self._locks = locks
+        self._source: str | None = None
         self._files: dict[str, HeldFile] = {}
         self._modes: dict[object, FinishedMode] = {}
         self._inode = 0
@@ -109,6 +111,11 @@ class Manifest:
         """Return what is recorded by now; only what is new is read."""
         with self._alone():
             return self._refresh()
+
+    def begin(self, source: str) -> None:
+        """Record where a fetch reads from, so that what it leaves can be named if it never ends."""
+        if self.refresh().source != source:
+            self._append([json.dumps({"source": source}).encode()])
 
     def add(self, files: Iterable[HeldFile], *, durable: bool = False) -> None:
         """Record complete files, each replacing what was said about its name."""
@@ -153,22 +160,27 @@ class Manifest:
             with self._path.open("rb") as file:
                 there = os.fstat(file.fileno())
                 if there.st_ino != self._inode or there.st_size < self._offset:
-                    self._files, self._modes, self._offset, self._lines = {}, {}, 0, 0
+                    self._reset()
                     self._inode = there.st_ino
                 file.seek(self._offset)
                 new = file.read()
         except FileNotFoundError:
-            self._files, self._modes, self._offset, self._lines = {}, {}, 0, 0
+            self._reset()
             return Records()
         self._offset += len(new)
         for line in new.splitlines():
             self._take(line)
-        return Records(dict(self._files), tuple(self._modes.values()))
+        return Records(self._source, dict(self._files), tuple(self._modes.values()))
+
+    def _reset(self) -> None:
+        self._source, self._files, self._modes, self._offset, self._lines = None, {}, {}, 0, 0
 
     def _take(self, line: bytes) -> None:
         try:
             said: Any = json.loads(line or b"{}")
-            if "file" in said:
+            if "source" in said:
+                self._source = str(said["source"])
+            elif "file" in said:
                 entry = held_file(said["file"])
                 self._files[entry.name] = entry
             elif "gone" in said:
@@ -182,7 +194,8 @@ class Manifest:
 
     def _compact(self) -> None:
         new = self._path.with_suffix(".new")
-        lines = [*map(_file_line, self._files.values()), *map(_mode_line, self._modes.values())]
+        source = json.dumps({"source": self._source}).encode()
+        lines = [source, *map(_file_line, self._files.values()), *map(_mode_line, self._modes.values())]
         with new.open("wb") as file:
             file.write(b"\n".join(lines) + b"\n")
             file.flush()

@@ -115,7 +115,7 @@ class PartialFile:
     ``write`` may be called by several threads at a time.
     """
 
-    def __init__(self, folder: Path, file: RemoteFile, source: str, boot_id: str) -> None:
+    def __init__(self, folder: Path, file: RemoteFile, boot_id: str) -> None:
         self.path = partial_path(folder, file.name)
         self._journal_path = self.path.with_suffix(".journal")
         self._boot_id = boot_id
@@ -127,11 +127,11 @@ class PartialFile:
         self._unsynced, self._synced_at = 0, time.monotonic()
         size = os.fstat(self._data).st_size
         present = _usable(journal, file, boot_id, size)
-        self._begin(file, source, present, journal.synced if present else [])
+        self._begin(file, present, journal.synced if present else [])
 
-    def restart(self, file: RemoteFile, source: str, *, keep: bool = False) -> None:
+    def restart(self, file: RemoteFile, *, keep: bool = False) -> None:
         """Fetch another content instead, or the same from another place; ``keep`` what is there already."""
-        self._begin(file, source, self._spans if keep else [], [])
+        self._begin(file, self._spans if keep else [], [])
 
     def missing(self) -> list[Span]:
         """Return what is still to be fetched."""
@@ -180,13 +180,13 @@ class PartialFile:
         self.path.unlink(missing_ok=True)
         self._journal_path.unlink(missing_ok=True)
 
-    def _begin(self, file: RemoteFile, source: str, present: list[Span], synced: list[Span]) -> None:
+    def _begin(self, file: RemoteFile, present: list[Span], synced: list[Span]) -> None:
         """Write the journal anew, short and without what a crash has left of it."""
         self.file = file
         self._spans: list[Span] = [*synced, *present]
         self._unsynced, self._synced_at = 0, time.monotonic()
         os.ftruncate(self._data, min(os.fstat(self._data).st_size, file.size) if present else 0)
-        header = {**_header(file), "source": source, "boot_id": self._boot_id}
+        header = {**_header(file), "boot_id": self._boot_id}
         spans = [{"span": span} for span in self._spans]
         lines: list[object] = [header, *spans[: len(synced)], {"synced": len(synced)}, *spans[len(synced) :]]
         new = self._journal_path.with_suffix(".new")

@@ -229,8 +229,7 @@ class Transfer:
         await self._begin(large)
 
     async def _restart(self, large: LargeFile, *, keep: bool = False) -> None:
-        place = large.place
-        await self._workspace.run(partial(large.partial.restart, place.file, place.store.source, keep=keep))
+        await self._workspace.run(partial(large.partial.restart, large.place.file, keep=keep))
         self._state.recount(large.job, large.present())
 
     async def _finish(self, large: LargeFile) -> None:

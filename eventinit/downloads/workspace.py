@@ -47,6 +47,7 @@ class Workspace:
         self.boot_id = current_boot()
         self.locks = FileLocks(folder / PRIVATE / "locks")
         self.manifest = Manifest(folder, self.locks)
+        self.manifest.begin(source)
         self.partials: set[PartialFile] = set()
         self.needed_bytes = 0
         self.left = left_in(folder)

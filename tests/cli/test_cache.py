@@ -93,6 +93,12 @@ def test_list_for_programs_is_json(told: Told, caches: Path) -> None:
     }
 
 
+def test_verify_of_an_empty_cache_says_that_it_is_empty(told: Told, caches: Path) -> None:
+    assert main(["cache", "verify"]) == 0
+
+    assert f"no models in the cache of eventinit, {caches}" in told()
+
+
 def test_verify_says_what_was_compared(told: Told) -> None:
     fetch("tiny")
 

@@ -253,6 +253,14 @@ async def test_partials_go_and_complete_files_stay() -> None:
     assert contents(left.folder)
 
 
+async def test_a_model_keeps_its_source_when_what_was_unfinished_goes() -> None:
+    await leave_unfinished(ScriptedStore(MODEL))
+
+    remove_partials(only_model())
+
+    assert only_model().source == "memory://model"
+
+
 async def test_a_folder_with_nothing_but_partials_goes_with_them() -> None:
     store = ScriptedStore({"model.safetensors": MODEL["model.safetensors"]})
     await leave_unfinished(store)

@@ -31,11 +31,11 @@ FILE = RemoteFile("a.bin", "a.bin", 1000, "v1")
 
 @pytest.fixture
 def partial(tmp_path: Path) -> PartialFile:
-    return PartialFile(tmp_path, FILE, "memory://model", "boot")
+    return PartialFile(tmp_path, FILE, "boot")
 
 
 def reopened(folder: Path, file: RemoteFile = FILE, boot: str = "boot") -> list[tuple[int, int]]:
-    again = PartialFile(folder, file, "memory://model", boot)
+    again = PartialFile(folder, file, boot)
     try:
         return again.missing()
     finally:
