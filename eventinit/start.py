@@ -16,7 +16,7 @@ from eventinit.bus import EventBus
 from eventinit.config import LLMConfig
 from eventinit.context import NodeInitializationContext
 from eventinit.errors import HandlerError, PhaseTimeoutError
-from eventinit.events import LifecycleEvent, PhaseFailed, PhaseOutcome, PostEvent, StartEvent
+from eventinit.events import DownloadProgress, LifecycleEvent, PhaseFailed, PhaseOutcome, PostEvent, StartEvent
 from eventinit.joining import Awaited, typed_errors
 from eventinit.logs import log_event
 from eventinit.outcome import Outcome
@@ -79,6 +79,8 @@ class Start:
     """The configuration with only those subscribers that are built on other nodes as well; None without any."""
     candidates: Awaited[Sequence[ClusterNode]] = field(default_factory=Awaited[Sequence[ClusterNode]])
     """The other nodes that the group may come to be on, once it is asked for."""
+    fetching: dict[str, DownloadProgress] = field(default_factory=dict[str, DownloadProgress])
+    """The latest progress of each node that has not fetched everything; this node's id is empty."""
     paths_elsewhere: dict[str, Path] = field(default_factory=dict[str, Path])
     """Where the model is on each other node that has fetched it."""
     id: str = field(default_factory=lambda: uuid.uuid4().hex[:12])

@@ -9,7 +9,7 @@ from eventinit.joining import Awaited, together
 from eventinit.luggage import ON_NODES
 from eventinit.node_download import NodeDownload
 from eventinit.phases.node_downloads import fetch_on_group, request_of
-from eventinit.phases.progress import with_progress
+from eventinit.phases.progress import missing_text, with_progress
 from eventinit.ports import ClusterNode, DownloadMode, DownloadResult, union
 from eventinit.start import PhaseRun, Start
 
@@ -36,14 +36,16 @@ async def _fetch_everywhere(start: Start, phase: PhaseRun, placed: Awaited[Seque
         if mode != "NONE":
             results.append(await fetch_here(start, mode))
         with phase.clock_stopped():
-            phase.waiting_for = "the placement group, which names the other nodes"
             nodes = await placed.get()
         wanted = union(mode, start.context.worker_node_download_model)
         if wanted != mode and (not nodes or any(node.is_local for node in nodes)):
             results.append(await fetch_here(start, wanted))
         fetched.set(results[-1] if results else None)
 
-    await together(here, partial(fetch_on_group, start, placed, fetched))
+    try:
+        await together(here, partial(fetch_on_group, start, placed, fetched))
+    finally:
+        phase.waiting_for = missing_text(start.fetching)
     if results:
         set_by_system(start.context, "download_result", results[-1])
     elif start.context.worker_node_download_model == "NONE":

@@ -1,6 +1,6 @@
 """The progress of one node's fetch as events on the bus of the start."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import final
 
 from eventinit import clock
@@ -9,6 +9,8 @@ from eventinit.joining import together
 from eventinit.latest import INTERVAL_S, Latest
 from eventinit.ports import DownloadResult, FetchProgress, Report
 from eventinit.start import Start
+
+_SHOWN = 3
 
 
 async def with_progress(
@@ -25,10 +27,24 @@ async def with_progress(
 
     async def tell() -> None:
         while (progress := await reports.get()) is not None:
-            await start.bus.emit(rate.event(progress, start.id, node_id))
+            start.fetching[node_id] = rate.event(progress, start.id, node_id)
+            await start.bus.emit(start.fetching[node_id])
 
     await together(run, tell)
+    start.fetching.pop(node_id, None)
     return results[0]
+
+
+def missing_text(fetching: Mapping[str, DownloadProgress]) -> str | None:
+    """Return how far those nodes are that have not fetched everything, for people; the furthest behind first."""
+    behind = sorted(fetching.values(), key=lambda progress: progress.bytes_done - progress.bytes_total)
+    said = [
+        f"{progress.bytes_done / 1e6:,.0f} of {progress.bytes_total / 1e6:,.0f} MB fetched on"
+        f" {f'node {progress.node_id}' if progress.node_id else 'this node'}"
+        for progress in behind[:_SHOWN]
+    ]
+    more = [f"and {len(behind) - _SHOWN} more nodes"] if len(behind) > _SHOWN else []
+    return ", ".join([*said, *more]) or None
 
 
 @final

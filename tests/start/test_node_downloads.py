@@ -18,6 +18,7 @@ from eventinit.errors import (
     HandlerError,
     ModelPathError,
     NodeFetchError,
+    PhaseTimeoutError,
 )
 from eventinit.events import (
     DownloadProgress,
@@ -117,6 +118,16 @@ async def test_all_nodes_fetch_at_the_same_time_and_tell_how_far_each_is(bus: Ev
     assert [event.bytes_done for event in told["node-1"]] == [0, 1_000_000, 2_000_000, 3_000_000, 4_000_000]
     assert told["node-2"][-1].files_done == 10_000
     assert len(told["node-2"]) <= 1002, "at most ten a second"
+
+
+@VIRTUAL
+async def test_a_download_that_takes_too_long_says_how_far_each_node_is(fakes: Fakes) -> None:
+    """What has fetched everything is not named."""
+    for name, seconds in {"node-1": 200.0, "node-2": 400.0}.items():
+        fakes.cluster.sources[name] = FakeSource(seconds=seconds)
+    with pytest.raises(PhaseTimeoutError) as caught:
+        await start(fakes, config(download_timeout_s=150.0))
+    assert caught.value.last_known == "1 of 4 MB fetched on node node-2, 2 of 4 MB fetched on node node-1"
 
 
 @VIRTUAL
