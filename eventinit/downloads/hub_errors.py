@@ -60,7 +60,8 @@ def _typed(error: Exception, source: str, hub: str) -> DownloadError:  # noqa: P
     if is_any(refusals.RevisionNotFoundError):
         return ModelNotFoundError(source, f"{hub} has no such revision; check what follows the @ in model_source")
     if is_any(refusals.RepositoryNotFoundError):
-        return ModelNotFoundError(source, f"{hub} shows no such model; check the id, or if it is private {_LOG_IN}")
+        where = f"check the id (a folder is written ./{source}), or if it is private {_LOG_IN}"
+        return ModelNotFoundError(source, f"{hub} shows no such model; {where}")
     if is_any(refusals.EntryNotFoundError) or status == HTTPStatus.NOT_FOUND:
         return ModelNotFoundError(
             source, f"{hub} lists a file that it does not have; check HF_ENDPOINT, or fetch again"

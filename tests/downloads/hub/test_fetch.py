@@ -150,7 +150,7 @@ async def test_the_mode_none_asks_nobody(source: Source, hub: HubState) -> None:
 @pytest.mark.parametrize(
     ("text", "refusal", "kind", "problem"),
     [
-        ("org/absent", None, ModelNotFoundError, "shows no such model; check the id, or if it is private set HF_TOKEN"),
+        ("org/absent", None, ModelNotFoundError, r"no such model; .*a folder is written ./org/absent.*set HF_TOKEN"),
         ("org/name@v9", None, ModelNotFoundError, "has no such revision"),
         ("org/gated", (403, "GatedRepo"), AccessDeniedError, "is gated; ask for access.*HF_TOKEN"),
         ("org/closed", (403, ""), AccessDeniedError, "refused the model .403.*HF_TOKEN"),
