@@ -1,13 +1,15 @@
-"""``eventinit cache``: which models are kept on this machine, whether they are whole, and which may go."""
+"""``eventinit cache``: which models are kept on this machine, whether they are whole, and which may come or go."""
 
 import argparse
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from eventinit.cli.cache_text import as_json, table, where
 from eventinit.cli.columns import bytes_text
+from eventinit.cli.fetch import fetch
 from eventinit.downloads.cache_check import CheckedModel, check_model
 from eventinit.downloads.cache_inventory import chosen, inventory
 from eventinit.downloads.cache_prune import Removal, remove_leftovers, remove_model, remove_partials
@@ -24,12 +26,17 @@ _DAY_S = 86400.0
 
 def add_cache_words(commands: Any, everywhere: argparse.ArgumentParser) -> None:
     """Add ``cache`` with its own commands to those of the command line."""
-    cache = commands.add_parser("cache", parents=[everywhere], help="list, verify or prune the models kept here")
+    cache = commands.add_parser("cache", parents=[everywhere], help="fetch, list, verify or prune the models kept here")
     kinds = cache.add_subparsers(required=True, metavar="COMMAND")
 
     lists = kinds.add_parser("list", parents=[everywhere], help="list the models with sizes, age and source")
     lists.add_argument("--json", action="store_true", help="for programs")
     lists.set_defaults(command=show_models)
+
+    told = "fetch what a start by a configuration would, and print the model's folder"
+    fetches = kinds.add_parser("fetch", parents=[everywhere], help=told)
+    fetches.add_argument("config", type=Path, metavar="CONFIG", help="a YAML file with the fields of LLMConfig")
+    fetches.set_defaults(command=fetch)
 
     told = "hash what is there and compare it with what was recorded; exit status 1 if anything is damaged"
     checks = kinds.add_parser("verify", parents=[everywhere], help=told)
