@@ -13,6 +13,8 @@ from examples.local_s3 import LocalS3
 from tests.downloads.conftest import MODEL, contents, write_model
 from tests.downloads.scripted_store import MIB, content
 
+pytestmark = pytest.mark.real
+
 URI = "s3://models/cache-fetch"
 
 
