@@ -61,7 +61,9 @@ class RunningDigest:
         if not self._lock.acquire(blocking=False):
             return
         try:
-            while self._at < (end := beginning()):
+            end = 0
+            while end < (there := beginning()):
+                end = there
                 self._hash(end, hurry)
         finally:
             self._lock.release()
