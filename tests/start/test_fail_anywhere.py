@@ -92,12 +92,15 @@ async def test_a_second_failure_in_the_undo_is_attached_and_stops_no_other(
         for second in [*undone, *{FAILURE_TOLD}.intersection(rehearsal.places.passed)]:
             rehearsal, second_failure = Rehearsal(), failing[1](second)
             error = await error_of(rehearsal, {place: failure, second: second_failure})
+            await rehearsal.assert_nothing_is_left()
+            if place not in rehearsal.places.passed:  # a call that only this order of the tasks came to
+                assert not place.endswith("#1")
+                continue
             assert error is not None, place
             assert stands_for(error, failure), place
             attached = [stands_for(other, second_failure) for other in error.also]
             assert any(attached) == (second != FAILURE_TOLD), (place, second)
             assert undos_after(place, rehearsal) == undone, (place, second)
-            await rehearsal.assert_nothing_is_left()
     told = {text.split()[0] for text in complaints()}
     assert {"eventinit.undo_failed", "eventinit.handler_failed"} <= told
 
