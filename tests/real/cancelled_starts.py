@@ -5,6 +5,7 @@ test_cancelled_start.py. A process of its own, since a process has one platform 
 """
 
 import asyncio
+import faulthandler
 import json
 import multiprocessing
 import os
@@ -42,7 +43,7 @@ from tests.real.remains import Remains
 
 ENDS_WITHIN_S = 20.0
 """Ray ends the workers of a job that is over in its own time."""
-PATIENCE_S = 240.0
+PATIENCE_S = 120.0
 POLL_S = 0.02
 
 Kind = Literal["whole", "alone", "slow", "gated"]
@@ -218,6 +219,7 @@ class Trials:
         began = time.monotonic()
         living = asyncio.create_task(self._live(point, for_ever=point.event is not PreShutdown))
         strikes = Strikes(point, self, living)
+        print(f"cancelled at: {point.name}", file=sys.stderr)
         with strikes.under_way(self._bus):
             await self._over(living)
         ended = time.monotonic()
@@ -234,9 +236,13 @@ class Trials:
         return await self._told(living)
 
     async def _over(self, living: "asyncio.Task[None]") -> None:
-        async with asyncio.timeout(PATIENCE_S):
-            while not (await asyncio.wait([living], timeout=0.2))[0]:
-                await asyncio.to_thread(self._remains.note_shared_memory)
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                while not (await asyncio.wait([living], timeout=0.2))[0]:
+                    await asyncio.to_thread(self._remains.note_shared_memory)
+        except TimeoutError:
+            print_what_hangs()
+            raise
 
     async def _live(self, point: Point, *, for_ever: bool) -> None:
         self._fired.clear()
@@ -287,6 +293,17 @@ class Trials:
             if not found or time.monotonic() > deadline:
                 return found
             await asyncio.sleep(0.1)
+
+
+def print_what_hangs() -> None:
+    """Write where every task and every thread is."""
+    for task in asyncio.all_tasks():
+        print(f"task {task.get_name()}:", file=sys.stderr)
+        awaited: Any = task.get_coro()
+        while frame := getattr(awaited, "cr_frame", None):
+            print(f"  {frame.f_code.co_filename}:{frame.f_lineno} {frame.f_code.co_qualname}", file=sys.stderr)
+            awaited = awaited.cr_await
+    faulthandler.dump_traceback()
 
 
 async def main(tiny: str, large: str, names: list[str], cluster: TwoNodes) -> dict[str, Any]:

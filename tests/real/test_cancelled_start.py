@@ -37,7 +37,7 @@ def told(own_environment: dict[str, str], tiny_uri: str, large_uri: str) -> dict
     command = [sys.executable, str(HERE / "cancelled_starts.py"), tiny_uri, large_uri, *names]
     done = subprocess.run(command, env=own_environment, capture_output=True, text=True, timeout=1500, check=False)
     lines = [line for line in done.stdout.splitlines() if line.startswith("REPORT ")]
-    assert lines, f"the starts failed:\n{done.stdout[-2000:]}\n{done.stderr[-5000:]}"
+    assert lines, f"the starts failed:\n{done.stdout[-2000:]}\n{done.stderr[-50_000:]}"
     report: dict[str, Any] = json.loads(lines[-1].removeprefix("REPORT "))
     return report
 
