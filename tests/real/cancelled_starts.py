@@ -163,12 +163,20 @@ class Strikes:
     def under_way(self, bus: EventBus) -> Generator[None]:
         """Strike when the time has come."""
         watching = asyncio.create_task(self._watch())
+        watching.add_done_callback(self._on_watched)
         subscription = bus.on(self._point.event or StartEvent, self._on_event, priority=-1000)
         try:
             with subscription:
                 yield
         finally:
+            if watching.done():
+                watching.result()
             watching.cancel()
+
+    def _on_watched(self, watching: "asyncio.Task[None]") -> None:
+        # A start that nobody cancels any more would live for ever.
+        if not watching.cancelled() and watching.exception():
+            self._living.cancel()
 
     def _on_event(self, event: Any) -> None:
         if self._point.event is not None and not self._event_came.is_set() and self._point.fits(event):
