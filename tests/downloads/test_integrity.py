@@ -48,6 +48,43 @@ async def test_a_flipped_byte_is_fetched_once_more(name: str, algorithm: Algorit
 
 
 @pytest.mark.asyncio
+@pytest.mark.parametrize("start", [0, 16 * MIB, 32 * MIB])
+async def test_a_byte_flipped_in_any_range_of_a_file_is_found(start: int) -> None:
+    left = [start]
+
+    def script(request: Request) -> Fault | None:
+        is_due = request.name == "model.safetensors" and request.start in left
+        if is_due:
+            left.remove(request.start)
+        return Fault(after=1, flip=True) if is_due else None
+
+    store = ScriptedStore(MODEL, algorithm="sha256", script=script)
+
+    result = await StoreSource([store]).fetch("MODEL_AND_TOKENIZER", ignore)
+
+    assert not left
+    assert contents(result.path) == MODEL
+    assert result.bytes_fetched == TOTAL + len(MODEL["model.safetensors"])
+
+
+@pytest.mark.asyncio
+async def test_a_file_whose_first_range_comes_last_is_verified_as_a_whole() -> None:
+    stalls = [Fault(stall=True)]
+
+    def script(request: Request) -> Fault | None:
+        is_first = (request.name, request.start) == ("model.safetensors", 0)
+        return stalls.pop() if is_first and stalls else None
+
+    store = ScriptedStore(MODEL, algorithm="sha256", script=script, stall_timeout_s=1.0)
+
+    result = await StoreSource([store]).fetch("MODEL_AND_TOKENIZER", ignore)
+
+    assert (store.requests[-1].name, store.requests[-1].start) == ("model.safetensors", 0)
+    assert contents(result.path) == MODEL
+    assert result.bytes_fetched == TOTAL
+
+
+@pytest.mark.asyncio
 @pytest.mark.parametrize("name", NAMES)
 async def test_a_byte_that_is_flipped_again_is_an_error_with_both_checksums(name: str, cache: Path) -> None:
     store = ScriptedStore(MODEL, algorithm="sha256", script=lambda r: Fault(1, flip=True) if r.name == name else None)
