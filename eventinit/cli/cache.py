@@ -10,6 +10,7 @@ from typing import Any
 from eventinit.cli.cache_text import as_json, table, where
 from eventinit.cli.columns import bytes_text
 from eventinit.cli.fetch import fetch
+from eventinit.cli.pace import Pace
 from eventinit.downloads.cache_check import CheckedModel, check_model
 from eventinit.downloads.cache_inventory import chosen, inventory
 from eventinit.downloads.cache_prune import Removal, remove_leftovers, remove_model, remove_partials
@@ -158,13 +159,11 @@ class _Progress:
     def __init__(self, model: CachedModel) -> None:
         self._model = model
         self._done = 0
-        self._shown_at = time.monotonic()
+        self._pace = Pace(_PROGRESS_INTERVAL_S)
 
     def add(self, count: int) -> None:
         self._done += count
-        now = time.monotonic()
-        if self._model.size < PROGRESS_BYTES or now - self._shown_at < _PROGRESS_INTERVAL_S:
+        if self._model.size < PROGRESS_BYTES or not self._pace.is_due():
             return
-        self._shown_at = now
         done, total = bytes_text(self._done), bytes_text(self._model.size)
         print(f"{self._model.source}: {done} of {total} read", file=sys.stderr, flush=True)

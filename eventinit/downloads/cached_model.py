@@ -58,7 +58,7 @@ class CachedModel:
         size: The bytes of the files that are there.
         partial_bytes: What unfinished downloads have left, and the next one need not fetch.
         fetched_at: When a fetch last brought something, in seconds since 1970; None when none was finished.
-        used_at: When a fetch was last finished here, even one that found everything there.
+        used_at: When a fetch last began or was finished here, even one that found everything there.
     """
 
     root: Root

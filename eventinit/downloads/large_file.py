@@ -21,7 +21,7 @@ MOST_RANGE_BYTES = 4 * LEAST_RANGE_BYTES
 """The larger a range, the fewer requests there are; the smaller, the more evenly the last of them end."""
 
 
-def range_bytes(missing: int, workers: int) -> int:
+def fitting_range_bytes(missing: int, workers: int) -> int:
     """Return how large ranges should be, a multiple of the least, so that each worker gets several."""
     each = missing // (3 * workers) // LEAST_RANGE_BYTES * LEAST_RANGE_BYTES
     return max(LEAST_RANGE_BYTES, min(each, MOST_RANGE_BYTES))
@@ -29,10 +29,9 @@ def range_bytes(missing: int, workers: int) -> int:
 
 @final
 class LargeFile:
-    """One file on its way, with the requests for its ranges of so many bytes.
+    """One file on its way, with the requests for its ranges of at most so many bytes.
 
     Attributes:
-        expected: The checksum that it must have, if a store knows one.
         failure: Why its store has been given up, if it has.
         refetched: Whether it came out wrong once already.
         waiting: How many of its ranges are not fetched yet.
@@ -45,18 +44,22 @@ class LargeFile:
         self.failure: GivenUpError | None = None
         self.refetched = False
         self.waiting = 0
-        self.expected: Checksum | None = None
         self._digest: RunningDigest | None = None
         self._range_bytes = range_bytes
         self._full = full
         self._requests: set[CancelScope] = set()
 
+    @property
+    def expected(self) -> Checksum | None:
+        """The checksum that it must have, if a store knows one."""
+        return expected_checksum(self.job.file, self.place.file)
+
     def plan(self) -> list[Span]:
         """Return the ranges to fetch from the store at hand; a store that cannot read ranges gives all in one."""
         self.failure = None
-        self.expected = expected_checksum(self.job.file, self.place.file)
-        algorithm = self.expected.algorithm if self.expected else "sha256"
-        self._digest = RunningDigest(self.partial.path, algorithm) if self.expected or self._full else None
+        expected = self.expected
+        algorithm = expected.algorithm if expected else "sha256"
+        self._digest = RunningDigest(self.partial.path, algorithm) if expected or self._full else None
         missing = self.partial.missing()
         spans = list(split(missing, self._range_bytes)) if can_resume(self.place.store, self.place.file) else missing
         self.waiting = len(spans)

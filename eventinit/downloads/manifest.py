@@ -113,9 +113,11 @@ class Manifest:
             return self._refresh()
 
     def begin(self, source: str) -> None:
-        """Record where a fetch reads from, so that what it leaves can be named if it never ends."""
-        if self.refresh().source != source:
-            self._append([json.dumps({"source": source}).encode()])
+        """Record that the folder is used now and where the fetch reads from, which names it if the fetch never ends."""
+        if self.refresh().source == source:
+            self.touch()
+        else:
+            self._append([_source_line(source)])
 
     def add(self, files: Iterable[HeldFile], *, durable: bool = False) -> None:
         """Record complete files, each replacing what was said about its name."""
@@ -194,8 +196,8 @@ class Manifest:
 
     def _compact(self) -> None:
         new = self._path.with_suffix(".new")
-        source = json.dumps({"source": self._source}).encode()
-        lines = [source, *map(_file_line, self._files.values()), *map(_mode_line, self._modes.values())]
+        source = [_source_line(self._source)] if self._source else []
+        lines = [*source, *map(_file_line, self._files.values()), *map(_mode_line, self._modes.values())]
         with new.open("wb") as file:
             file.write(b"\n".join(lines) + b"\n")
             file.flush()
@@ -224,6 +226,10 @@ def last_used(folder: Path) -> float | None:
 def finished_now(mode: DownloadMode, source: str, sizes: Sequence[int]) -> FinishedMode:
     """Return the record of a mode that has just been finished."""
     return FinishedMode(mode, source, len(sizes), sum(sizes), time.time())
+
+
+def _source_line(source: str) -> bytes:
+    return json.dumps({"source": source}).encode()
 
 
 def _file_line(file: HeldFile) -> bytes:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Generic, TypeVar, final
 
+from eventinit.downloads.large_file import LEAST_RANGE_BYTES
 from eventinit.downloads.manifest import HeldFile, read_manifest
 from eventinit.downloads.peer_store import Offer
 from eventinit.downloads.remote import RemoteFile
@@ -14,7 +15,9 @@ from eventinit.errors import ModelNotFoundError, ObjectChangedError
 T = TypeVar("T")
 
 LEAST_CHUNK_BYTES = 1024 * 1024
-MOST_CHUNK_BYTES = 16 * 1024 * 1024
+MOST_CHUNK_BYTES = LEAST_RANGE_BYTES
+"""A range that a receiver fetches begins and ends where a chunk does, unless there is little room."""
+
 WINDOW_CHUNKS = 8
 """How many chunks of the largest size are kept at least: receivers are rarely further apart than their own requests."""
 

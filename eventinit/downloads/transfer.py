@@ -15,7 +15,7 @@ from eventinit.downloads.fetch_state import FetchState
 from eventinit.downloads.followed import SMALL_BYTES, Followed
 from eventinit.downloads.interruption import Interruption
 from eventinit.downloads.job import Job
-from eventinit.downloads.large_file import LEAST_RANGE_BYTES, LargeFile, RangeSink, range_bytes
+from eventinit.downloads.large_file import LEAST_RANGE_BYTES, LargeFile, RangeSink, fitting_range_bytes
 from eventinit.downloads.line import Line
 from eventinit.downloads.manifest import HeldFile
 from eventinit.downloads.mirrors import Mirrors, Place
@@ -71,7 +71,7 @@ class Transfer:
         # So that a kill loses little of any model: all workers together hold about 6 % of what is to come.
         missing = sum(job.file.size - job.counted for job in jobs)
         self._step = max(LEAST_STEP_BYTES, min(missing // 128, MOST_STEP_BYTES))
-        self._range_bytes = range_bytes(missing, self._settings.max_concurrency)
+        self._range_bytes = fitting_range_bytes(missing, self._settings.max_concurrency)
         self._left = len(jobs)
         self._queue(jobs)
         try:

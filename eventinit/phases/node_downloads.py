@@ -39,13 +39,17 @@ async def fetch_on_group(
     attempts: dict[str, Attempt] = {}
     pending = CancelScope()
 
+    async def try_early(attempt: Attempt, node: ClusterNode, work: Callable[[ClusterNode], Awaitable[None]]) -> None:
+        await attempt.run(partial(work, node))
+        start.fetching.pop(node.node_id, None)  # it may have been ended because the group is elsewhere
+
     async def begin_on_candidates() -> None:
         with pending:
             nodes = await start.candidates.get()
             mode, work = _early_work(start, len(nodes))
             for node in nodes if start.context.worker_node_download_model != "NONE" else ():
                 attempt = attempts[node.node_id] = Attempt(mode)
-                tasks.start_soon(attempt.run, partial(work, node))
+                tasks.start_soon(try_early, attempt, node, work)
 
     with one_error():
         async with create_task_group() as tasks:

@@ -261,6 +261,16 @@ async def test_a_model_keeps_its_source_when_what_was_unfinished_goes() -> None:
     assert only_model().source == "memory://model"
 
 
+async def test_a_fetch_that_begins_and_never_ends_makes_the_model_used() -> None:
+    store = ScriptedStore(MODEL)
+    await leave_unfinished(store)
+    os.utime(only_model().folder / ".eventinit" / "manifest.jsonl", (1000, 1000))
+
+    await leave_unfinished(store)
+
+    assert only_model().used_at > 1000
+
+
 async def test_a_folder_with_nothing_but_partials_goes_with_them() -> None:
     store = ScriptedStore({"model.safetensors": MODEL["model.safetensors"]})
     await leave_unfinished(store)

@@ -7,7 +7,7 @@ import pytest
 from trio.testing import MockClock
 
 from eventinit import EventBus, LLMConfig, Veto, initialize_node
-from eventinit.errors import NodeFetchError, StoreUnavailableError
+from eventinit.errors import NodeFetchError, PhaseTimeoutError, StoreUnavailableError
 from eventinit.events import DownloadProgress, PostPlacementGroup, PreDownload, PreInitialization
 from eventinit.testing import Fakes, FakeSource
 
@@ -46,6 +46,14 @@ async def test_workers_of_nodes_with_room_are_warmed_while_the_group_is_pending(
     assert await seconds_of_start(fakes, config()) == pytest.approx(50 + 10, abs=1)
     assert fakes.cluster.warmed == {"node-1", "node-2", "node-4"}
     assert fakes.cluster.fetched_on == [("node-2", "MODEL_AND_TOKENIZER")]
+
+
+async def test_a_node_that_is_not_needed_is_not_said_to_be_behind(fakes: Fakes) -> None:
+    """node-1 and node-4 began to fetch, and the group went elsewhere."""
+    fakes.cluster.source.seconds = 400.0
+    with pytest.raises(PhaseTimeoutError) as caught:
+        await seconds_of_start(fakes, config("candidates", download_timeout_s=100.0))
+    assert caught.value.last_known == "1 of 4 MB fetched on node node-2"
 
 
 async def test_nodes_whose_resources_are_in_use_are_no_candidates(fakes: Fakes) -> None:
