@@ -6,7 +6,7 @@ from eventinit.downloads.job import Job
 from eventinit.downloads.large_file import LargeFile
 from eventinit.downloads.manifest import HeldFile
 from eventinit.downloads.mirrors import Place
-from eventinit.downloads.partial_file import PartialFile, adopt_complete, remove_partial
+from eventinit.downloads.partial_file import PartialFile, adopt_complete
 from eventinit.downloads.small_files import Damage, is_broken, is_held
 from eventinit.downloads.workspace import Workspace
 
@@ -22,7 +22,6 @@ def try_open(workspace: Workspace, job: Job, place: Place) -> PartialFile | Held
         if entry:
             workspace.manifest.add([entry], durable=True)
     if entry:
-        remove_partial(workspace.folder, name)
         workspace.locks.release(name)
         return entry
     file = PartialFile(workspace.folder, place.file, workspace.boot_id)

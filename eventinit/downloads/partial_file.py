@@ -50,12 +50,18 @@ def partial_path(folder: Path, name: str) -> Path:
     return folder / PRIVATE / "partial" / sha256(name.encode()).hexdigest()[:16]
 
 
-def left_in(folder: Path) -> frozenset[str]:
-    """Return the names of all partial files in a folder, without their suffixes."""
+def left_in(folder: Path) -> frozenset[Path]:
+    """Return all partial files of a folder, those too of which there is only something beside them."""
     try:
-        return frozenset(path.name.partition(".")[0] for path in (folder / PRIVATE / "partial").iterdir())
+        return frozenset(path.with_suffix("") for path in (folder / PRIVATE / "partial").iterdir())
     except FileNotFoundError:
         return frozenset()
+
+
+def remove_partial(path: Path) -> None:
+    """Remove a partial file, and then what lies beside it."""
+    for left in sorted(path.parent.glob(f"{path.name}*")):
+        left.unlink(missing_ok=True)
 
 
 def current_boot() -> str:
@@ -198,13 +204,6 @@ class PartialFile:
 
     def _append(self, line: object) -> None:
         os.write(self._journal, _line(line))
-
-
-def remove_partial(folder: Path, name: str) -> None:
-    """Remove what fetches of a file have left."""
-    path = partial_path(folder, name)
-    for left in (path, path.with_suffix(".journal")):
-        left.unlink(missing_ok=True)
 
 
 def adopt_complete(folder: Path, file: RemoteFile, origin: str, target: Path) -> HeldFile | None:

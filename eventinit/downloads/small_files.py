@@ -11,7 +11,7 @@ from eventinit.downloads.fetch_state import FetchState
 from eventinit.downloads.job import Job, expected_checksum
 from eventinit.downloads.manifest import HeldFile
 from eventinit.downloads.mirrors import Place
-from eventinit.downloads.partial_file import partial_path, remove_partial
+from eventinit.downloads.partial_file import partial_path
 from eventinit.downloads.reading import GivenUpError
 from eventinit.downloads.remote import Checksum
 from eventinit.downloads.verification import digest, safetensors_problem
@@ -126,8 +126,6 @@ def _publish(workspace: Workspace, job: Job, expected: Checksum | None, data: by
         return Damage(job, "the header of a safetensors file", problem)
     workspace.make_folder(job.path.parent)
     new.replace(job.path)
-    if new.stem in workspace.left:
-        remove_partial(workspace.folder, job.file.name)
     return job.record(actual, compared=bool(expected), mtime_ns=mtime_ns, boot_id=workspace.boot_id)
 
 

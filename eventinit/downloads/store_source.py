@@ -9,14 +9,14 @@ from typing import final
 
 from anyio import to_thread
 
-from eventinit.downloads.cache import PRIVATE, model_folder, safe_path, safe_paths
+from eventinit.downloads.cache import model_folder, safe_path, safe_paths
 from eventinit.downloads.disk_errors import disk_errors
 from eventinit.downloads.disk_space import require_space
 from eventinit.downloads.fetch_state import FetchState
 from eventinit.downloads.file_set import DEFAULTS, is_wanted
 from eventinit.downloads.manifest import finished_now
 from eventinit.downloads.mirrors import Mirrors
-from eventinit.downloads.partial_file import partial_path, read_journal
+from eventinit.downloads.partial_file import left_in, partial_path, read_journal, remove_partial
 from eventinit.downloads.peer_store import Peer, PeerStore
 from eventinit.downloads.plan import make_plan
 from eventinit.downloads.remote import RemoteFile, Store
@@ -63,6 +63,7 @@ class StoreSource:
             names = frozenset(file.name for file in listed)
             is_listed = partial(is_wanted, mode, settings=self._settings)
             await workspace.run(partial(_remove_vanished, workspace, names, is_listed))
+            await workspace.run(partial(_remove_needless, workspace, names, is_listed))
             await workspace.run(partial(self._record, workspace, mode, [file.size for file in wanted], state))
         total = sum(file.size for file in wanted)
         return DownloadResult(
@@ -117,15 +118,18 @@ def _remove_vanished(workspace: Workspace, names: frozenset[str], is_listed: Cal
     for name in gone:
         safe_path(workspace.source, workspace.folder, name).unlink(missing_ok=True)
     workspace.manifest.forget(gone)
-    known = {partial_path(workspace.folder, name).name for name in names}
-    for left in (workspace.folder / PRIVATE / "partial").glob("*"):
-        if left.stem not in known:
-            _remove_left(workspace, left, is_listed)
 
 
-def _remove_left(workspace: Workspace, left: Path, is_listed: Callable[[str], bool]) -> None:
-    """Remove what is left of a file that is no longer in the store, unless somebody is still fetching it."""
-    name = str(read_journal(left.with_suffix(".journal")).header.get("name", left.stem))
-    if is_listed(name) and workspace.locks.try_acquire(name):
-        left.unlink(missing_ok=True)
-        workspace.locks.release(name)
+def _remove_needless(workspace: Workspace, names: frozenset[str], is_listed: Callable[[str], bool]) -> None:
+    """Remove what is left of files that are complete or no longer in the store, unless somebody is fetching them.
+
+    A fetch that is killed as soon as a file is recorded cannot do so itself.
+    """
+    complete = workspace.manifest.refresh().files.keys()
+    named = {partial_path(workspace.folder, name): name for name in names}
+    for path in left_in(workspace.folder):
+        name = named.get(path) or str(read_journal(path.with_suffix(".journal")).header.get("name", path.name))
+        is_needless = name in complete if path in named else is_listed(name)
+        if is_needless and workspace.locks.try_acquire(name):
+            remove_partial(path)
+            workspace.locks.release(name)

@@ -32,7 +32,7 @@ class Workspace:
     """A model's folder with its locks and its manifest, for one fetch.
 
     Attributes:
-        left: What earlier fetches had not completed, by the names of their partial files.
+        left: The partial files that were there before.
         partials: The partial files that are open.
         needed_bytes: What the fetch needs of the disk, for its errors.
 

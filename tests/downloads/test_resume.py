@@ -67,6 +67,35 @@ async def test_a_killed_process_is_continued_and_little_is_fetched_twice(
 
 
 @pytest.mark.asyncio
+@pytest.mark.parametrize("name", MODEL)
+async def test_what_a_kill_has_left_beside_a_complete_file_is_removed(name: str) -> None:
+    """A process may end after a file has been recorded and before its journal is gone, or between two of its writes."""
+    source = StoreSource([ScriptedStore(MODEL)])
+    folder = (await source.fetch("MODEL_AND_TOKENIZER", ignore)).path
+    path = partial_path(folder, name)
+    for left in (path, *map(path.with_suffix, (".journal", ".new", ".whole"))):
+        left.write_bytes(b"")
+
+    result = await source.fetch("MODEL_AND_TOKENIZER", ignore)
+
+    assert result.bytes_fetched == 0
+    assert not any(path.parent.iterdir())
+
+
+@pytest.mark.asyncio
+async def test_what_is_left_of_the_weights_stays_when_only_the_tokenizer_is_wanted() -> None:
+    source = StoreSource([ScriptedStore(MODEL, pace_s=0.003)])
+    with anyio.CancelScope() as scope:
+        await source.fetch("MODEL_AND_TOKENIZER", lambda p: scope.cancel() if p.bytes_done > TOTAL // 2 else None)
+    assert scope.cancelled_caught
+    await source.fetch("TOKENIZER_ONLY", ignore)
+
+    result = await source.fetch("MODEL_AND_TOKENIZER", ignore)
+
+    assert result.bytes_fetched < TOTAL * 0.65
+
+
+@pytest.mark.asyncio
 async def test_what_is_there_counts_as_done_from_the_start(reports: Reports) -> None:
     store = ScriptedStore(MODEL, pace_s=0.003)
     with anyio.CancelScope() as scope:
