@@ -1,7 +1,7 @@
 """Models that lie in a folder of this machine already."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from stat import S_ISREG
@@ -11,6 +11,7 @@ from typing import final
 from anyio import to_thread
 
 from eventinit.downloads.file_set import is_wanted
+from eventinit.downloads.model_root import require_root
 from eventinit.errors import AccessDeniedError, ModelNotFoundError
 from eventinit.ports import DownloadMode, DownloadResult, FetchProgress
 
@@ -40,7 +41,10 @@ class LocalFolderSource:
                 raise ModelNotFoundError(
                     self._source, "the folder is empty; set model_source to one with a model in it"
                 )
-            return path, sizes_of(path, mode)
+            names = _names_in(path)
+            if mode != "NONE":
+                require_root(self._source, names)
+            return path, _sizes_of(path, (name for name in names if is_wanted(mode, name)))
         except PermissionError as error:
             raise AccessDeniedError(self._source, f"{error.strerror}; let this user read the folder") from error
         except RuntimeError as error:  # a "~user" without a home
@@ -52,11 +56,19 @@ class LocalFolderSource:
         return f"{problem}; set model_source to the folder that holds the model's config.json"
 
 
-def sizes_of(folder: Path, mode: DownloadMode) -> list[int]:
-    """Return the size in bytes of each file of the mode that a folder holds, but not what others remove meanwhile."""
+def _names_in(folder: Path) -> list[str]:
+    """Return the paths of all files in a folder, relative to it."""
+    return sorted(
+        Path(parent, name).relative_to(folder).as_posix() for parent, _, names in os.walk(folder) for name in names
+    )
+
+
+def _sizes_of(folder: Path, names: Iterable[str]) -> list[int]:
+    """Return the size in bytes of each file, but not of what others remove meanwhile."""
     sizes: list[int] = []
-    for path in sorted(Path(parent, name) for parent, _, names in os.walk(folder) for name in names):
+    for name in names:
         with suppress(FileNotFoundError):
-            if is_wanted(mode, path.relative_to(folder).as_posix()) and S_ISREG((there := path.stat()).st_mode):
+            there = (folder / name).stat()
+            if S_ISREG(there.st_mode):
                 sizes.append(there.st_size)
     return sizes

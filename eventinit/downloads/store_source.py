@@ -16,6 +16,7 @@ from eventinit.downloads.fetch_state import FetchState
 from eventinit.downloads.file_set import DEFAULTS, is_wanted
 from eventinit.downloads.manifest import finished_now
 from eventinit.downloads.mirrors import Mirrors
+from eventinit.downloads.model_root import require_root
 from eventinit.downloads.partial_file import left_in, partial_path, read_journal, remove_partial
 from eventinit.downloads.peer_store import Peer, PeerStore
 from eventinit.downloads.plan import make_plan
@@ -54,6 +55,8 @@ class StoreSource:
         listed = await mirrors.list()
         if not listed:
             raise ModelNotFoundError(self._source, "there are no files; check model_source")
+        if not self._settings.include:  # whoever says what to take may take one model of several
+            require_root(self._source, [file.name for file in listed])
         with disk_errors(self._source, folder):
             paths = await to_thread.run_sync(safe_paths, self._source, folder, [file.name for file in listed])
         wanted = await to_thread.run_sync(self._wanted, mode, listed)

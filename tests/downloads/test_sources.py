@@ -69,6 +69,24 @@ async def test_a_folder_without_a_model_is_named_with_the_remedy(tmp_path: Path,
         await open_source(str(tmp_path / name)).fetch("MODEL_AND_TOKENIZER", lambda _: None)
 
 
+@pytest.mark.asyncio
+async def test_a_folder_above_a_model_is_refused_with_the_folder_to_name(tmp_path: Path) -> None:
+    write_model(tmp_path / "name", MODEL)
+
+    with pytest.raises(ModelNotFoundError, match=f"{tmp_path}/: no model lies here, but in name; .* {tmp_path}/name$"):
+        await open_source(f"{tmp_path}/").fetch("MODEL_AND_TOKENIZER", lambda _: None)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("mark", ["config.json", "params.json", "model_index.json", "w-Q4.gguf", "a.safetensors"])
+async def test_a_model_may_have_others_inside(tmp_path: Path, mark: str) -> None:
+    write_model(tmp_path, {mark: b"", "draft/config.json": b""})
+
+    result = await open_source(str(tmp_path)).fetch("MODEL_AND_TOKENIZER", lambda _: None)
+
+    assert result.files == 2
+
+
 @pytest.mark.parametrize(
     "name",
     [

@@ -158,6 +158,18 @@ async def test_a_model_without_files_is_an_error() -> None:
         await fetch(ScriptedStore({}))
 
 
+async def test_a_prefix_above_several_models_is_refused_before_anything_is_fetched() -> None:
+    models = {f"org/{name}/{file}": data for name in "abcde" for file, data in MODEL.items()}
+    store = ScriptedStore({**models, "README.md": b"ours"})
+
+    with pytest.raises(ModelNotFoundError, match=r"in org/a, org/b, org/c and 2 more; .* memory://model/org/a$"):
+        await fetch(store)
+    assert store.served == 0
+
+    result = await fetch(store, settings=DownloadSettings(include=("org/b/*",)))
+    assert contents(result.path) == {f"org/b/{file}": data for file, data in MODEL.items()}
+
+
 async def test_an_object_replaced_midway_is_an_error_and_never_a_mix(cache: Path) -> None:
     files = dict(MODEL)
 
