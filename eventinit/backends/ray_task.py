@@ -2,6 +2,7 @@
 
 import asyncio
 import pickle
+import signal
 from collections.abc import Generator
 from functools import partial
 
@@ -16,6 +17,7 @@ def stream_fetch(pickled: bytes) -> Generator[FetchProgress | DownloadResult]:
 
     An interrupt, which is how Ray cancels, ends the fetch in the orderly way before it goes on.
     """
+    _hear_interrupts()
     fetch: NodeFetch = pickle.loads(pickled)  # noqa: S301 - it comes from the start
     reports: Latest[FetchProgress] = Latest(fetch.report_interval_s)
     with asyncio.Runner() as runner:
@@ -27,6 +29,12 @@ def stream_fetch(pickled: bytes) -> Generator[FetchProgress | DownloadResult]:
             fetching.cancel()
             runner.run(_ended(fetching))
         yield fetching.result()
+
+
+def _hear_interrupts() -> None:
+    """Have interrupts raise: a program that a shell puts in the background ignores them, and so do its Rays."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 async def _fetch(fetch: NodeFetch, reports: Latest[FetchProgress]) -> DownloadResult:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 from contextlib import suppress
 from dataclasses import dataclass
@@ -44,6 +45,19 @@ class NodeNotes:
         unfinished = self._folder / f".{name}"
         unfinished.write_text(json.dumps(content))
         unfinished.rename(self._folder / name)
+
+
+@dataclass(frozen=True, slots=True)
+class DeafFetch:
+    """A ``NodeFetch`` that leaves its process as a shell starts one in the background: it ignores interrupts."""
+
+    request: DownloadRequest
+    report_interval_s: float = 1.0
+
+    async def run(self, open_source: OpenSource, report: Report) -> DownloadResult:
+        """Fetch nothing."""
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        return DownloadResult(Path(), str(os.getpid()), "NONE", 0, 0, 0, 0.0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from eventinit.node_download import NodeDownload
 from eventinit.ports import Backends, DownloadRequest, DownloadResult, FetchProgress
 from eventinit.testing import FakeEngineBackend
 from examples.local_s3 import LocalS3
-from tests.backends.on_nodes import GO, StuckFetch
+from tests.backends.on_nodes import GO, DeafFetch, StuckFetch
 from tests.real_ray import no_ray_left, ray
 from tests.servers.silent_store import SilentStore
 
@@ -161,6 +161,22 @@ async def test_a_cancelled_fetch_has_ended_there_and_its_process_serves_the_next
         assert process.is_running()
         with pytest.raises(ModelNotFoundError):
             await cluster.fetch_on(nodes["one"], fetch_of(nodes["one"], "/nowhere/at/all"), environment, unheard)
+        assert process.is_running()
+
+
+async def test_a_program_that_was_started_in_the_background_of_a_shell_cancels_in_the_orderly_way_too(
+    cluster: RayCluster, nodes: dict[str, str], silent_store: SilentStore
+) -> None:
+    async with silent_store.serving() as environment:
+        deaf = DeafFetch(DownloadRequest((MODEL,), "NONE"))
+        process_id = (await cluster.fetch_on(nodes["one"], deaf, environment, unheard)).source
+        fetching = asyncio.create_task(cluster.fetch_on(nodes["one"], fetch_of(nodes["one"]), environment, unheard))
+        process = await silent_store.client()
+        assert str(process.pid) == process_id
+        fetching.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await fetching
+        assert await silent_store.is_alone()
         assert process.is_running()
 
 
