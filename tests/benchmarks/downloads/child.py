@@ -9,12 +9,14 @@ import os
 import resource
 import sys
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
 from tests.benchmarks.downloads.contenders import CONTENDERS
+from tests.benchmarks.downloads.pauses import PauseWatch, Span, without
 from tests.benchmarks.downloads.task import Notes, Task
 
 _HASHERS = 2
@@ -33,7 +35,7 @@ class Figures:
             it started; of a program that is its own process, just its own.
         idle_bytes: What of that was there before the first request.
         lag_ms: The latest tick of the event loop.
-        own_lag_ms: The same without the time in which the loop's thread was ready and had no processor.
+        unpaused_lag_ms: The same without the time in which the whole machine stood still, where that is known.
         typical_lag_ms: The 99th percentile of the first.
         folder: Where the files are.
     """
@@ -45,7 +47,7 @@ class Figures:
     peak_bytes: int
     idle_bytes: int
     lag_ms: float | None
-    own_lag_ms: float | None
+    unpaused_lag_ms: float | None
     typical_lag_ms: float | None
     folder: str
 
@@ -61,6 +63,7 @@ def measure(name: str, task: Task, process_started: float) -> Figures:
     """Let a contender download, and return what it took."""
     contender, notes = CONTENDERS[name](), Notes()
     contender.prepare()
+    watch = PauseWatch()
     idle, cpu = _memory("VmRSS"), _cpu_s()
     started = time.monotonic()
     folder = contender.fetch(task, notes)
@@ -70,19 +73,25 @@ def measure(name: str, task: Task, process_started: float) -> Figures:
     cpu = _cpu_s() - cpu
     peak = notes.peak_bytes or _memory("VmHWM") + _peak_of_children()
     os.sync()
-    lags = sorted(notes.lags_ms)
+    synced_at = time.monotonic()
+    pauses = watch.end()
+    lags = sorted(end - due for due, end in notes.ticks)
     return Figures(
         seconds=ended - started - notes.startup_s * _RUNS_OF_PROGRAM,
         startup_s=started - process_started if not notes.startup_s else notes.startup_s,
-        sync_s=time.monotonic() - ended,
+        sync_s=synced_at - ended,
         cpu_s=cpu,
         peak_bytes=peak,
         idle_bytes=idle,
-        lag_ms=lags[-1] if lags else None,
-        own_lag_ms=max(notes.own_lags_ms, default=None),
-        typical_lag_ms=lags[int(len(lags) * 0.99)] if lags else None,
+        lag_ms=lags[-1] * 1000 if lags else None,
+        unpaused_lag_ms=_unpaused_lag_ms(notes.ticks, pauses),
+        typical_lag_ms=lags[int(len(lags) * 0.99)] * 1000 if lags else None,
         folder=str(folder),
     )
+
+
+def _unpaused_lag_ms(ticks: Sequence[Span], pauses: Sequence[Span] | None) -> float | None:
+    return max(without(tick, pauses) for tick in ticks) * 1000 if ticks and pauses is not None else None
 
 
 _RUNS_OF_PROGRAM = 2

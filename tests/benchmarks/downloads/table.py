@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
+from tests.benchmarks.downloads.child import Figures
 from tests.benchmarks.downloads.contenders import CONTENDERS
 from tests.benchmarks.downloads.race import Results
 from tests.benchmarks.downloads.report import Report
@@ -58,12 +59,14 @@ def _case(results: Mapping[str, Results], files: int, size: int) -> Iterator[str
         if result.failure:
             yield f"{name}: {result.failure}"
     for name in OURS & finished.keys():
-        lags = [
-            f"{figures.lag_ms:.1f} ({figures.own_lag_ms:.1f}; {figures.typical_lag_ms:.1f})"
-            for figures in finished[name].rounds.values()
-        ]
-        said = "the event loop's greatest lag in each round (without waiting for a processor; 99th percentile of all)"
-        yield f"\n{name}: {said}, ms: {', '.join(lags)}"
+        lags = ", ".join(map(_lag, finished[name].rounds.values()))
+        said = "the event loop's greatest lag in each round (without pauses of the machine; 99th percentile of all)"
+        yield f"\n{name}: {said}, ms: {lags}"
+
+
+def _lag(figures: Figures) -> str:
+    unpaused = "not known" if figures.unpaused_lag_ms is None else f"{figures.unpaused_lag_ms:.1f}"
+    return f"{figures.lag_ms:.1f} ({unpaused}; {figures.typical_lag_ms:.1f})"
 
 
 def _row(name: str, result: Results, files: int, size: int) -> Row:

@@ -56,14 +56,12 @@ class Notes:
     Attributes:
         startup_s: How long its program takes to do nothing; it is taken off the time.
         peak_bytes: The peak of a process that it started, if it did.
-        lags_ms: How late the ticker of its event loop was, if it has one.
-        own_lags_ms: The same without the time in which the loop had no processor, because others had them all.
+        ticks: When each tick of its event loop was due and when it came, if it has a loop (``time.monotonic``).
     """
 
     startup_s: float = 0.0
     peak_bytes: int = 0
-    lags_ms: list[float] = field(default_factory=list[float])
-    own_lags_ms: list[float] = field(default_factory=list[float])
+    ticks: list[tuple[float, float]] = field(default_factory=list[tuple[float, float]])
 
 
 class Contender(ABC):
