@@ -58,19 +58,21 @@ async def make_plan(
         store: The store that listed them.
         full: Read every file that is there, and compare its checksum.
     """
-    jobs = [Job(file, paths[file.name], store.identity) for file in wanted]
-    plan = await workspace.run(partial(_look, workspace, jobs, full=full))
+    plan = await workspace.run(partial(_look, workspace, wanted, paths, store.identity, full=full))
     await _settle(workspace, plan)
     if store.reads_ranges:
         await workspace.run(partial(_count_partials, workspace, plan.missing))
     return plan
 
 
-def _look(workspace: Workspace, jobs: Iterable[Job], *, full: bool) -> Plan:
+def _look(
+    workspace: Workspace, wanted: Iterable[RemoteFile], paths: Mapping[str, Path], origin: str, *, full: bool
+) -> Plan:
     files = workspace.manifest.refresh().files
     plan = Plan()
-    for job in jobs:
-        entry = files.get(job.file.name)
+    for file in wanted:
+        job = Job(file, paths[file.name], origin)
+        entry = files.get(file.name)
         there = _stat(job.path)
         if entry is None or there is None or not entry.is_of(job.file, job.origin) or there[0] != entry.size:
             plan.missing.append(job)

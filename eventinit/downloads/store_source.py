@@ -1,7 +1,7 @@
 """Models in any store: list, choose, compare with what is there, and fetch the rest."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from time import monotonic
@@ -25,6 +25,21 @@ from eventinit.downloads.transfer import Transfer
 from eventinit.downloads.workspace import Workspace, open_workspace
 from eventinit.errors import ModelNotFoundError
 from eventinit.ports import DownloadMode, DownloadResult, DownloadSettings, FetchProgress
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """What a fetch brings.
+
+    Attributes:
+        files: The files that its mode wants.
+        paths: The final path of every listed file, wanted or not, by its name.
+        bytes_total: The size of the wanted files.
+    """
+
+    files: Sequence[RemoteFile]
+    paths: Mapping[str, Path]
+    bytes_total: int
 
 
 @final
@@ -53,51 +68,54 @@ class StoreSource:
             return DownloadResult(folder, self._source, mode, 0, 0, 0, 0.0)
         mirrors = Mirrors(self._stores, self._settings)
         listed = await mirrors.list()
-        if not listed:
-            raise ModelNotFoundError(self._source, "there are no files; check model_source")
-        if not self._settings.include:  # whoever says what to take may take one model of several
-            require_root(self._source, [file.name for file in listed])
         with disk_errors(self._source, folder):
-            paths = await to_thread.run_sync(safe_paths, self._source, folder, [file.name for file in listed])
-        wanted = await to_thread.run_sync(self._wanted, mode, listed)
-        state = FetchState(len(wanted), sum(file.size for file in wanted), report)
+            chosen = await to_thread.run_sync(self._choose, mode, folder, listed)
+        state = FetchState(len(chosen.files), chosen.bytes_total, report)
         async with open_workspace(self._source, folder) as workspace:
-            await self._bring(workspace, mirrors, wanted, paths, state)
-            names = frozenset(file.name for file in listed)
-            is_listed = partial(is_wanted, mode, settings=self._settings)
-            await workspace.run(partial(_remove_vanished, workspace, names, is_listed))
-            await workspace.run(partial(_remove_needless, workspace, names, is_listed))
-            await workspace.run(partial(self._record, workspace, mode, [file.size for file in wanted], state))
-        total = sum(file.size for file in wanted)
+            await self._bring(workspace, mirrors, chosen, state)
+            await workspace.run(partial(self._finish, workspace, mode, chosen, state))
         return DownloadResult(
-            folder, self._source, mode, len(wanted), total, state.bytes_fetched, monotonic() - started
+            folder,
+            self._source,
+            mode,
+            len(chosen.files),
+            chosen.bytes_total,
+            state.bytes_fetched,
+            monotonic() - started,
         )
 
-    def _wanted(self, mode: DownloadMode, listed: Sequence[RemoteFile]) -> Sequence[RemoteFile]:
-        return [file for file in listed if is_wanted(mode, file.name, self._settings)]
+    def _choose(self, mode: DownloadMode, folder: Path, listed: Sequence[RemoteFile]) -> _Choice:
+        names = [file.name for file in listed]
+        if not names:
+            raise ModelNotFoundError(self._source, "there are no files; check model_source")
+        if not self._settings.include:  # whoever says what to take may take one model of several
+            require_root(self._source, names)
+        files = [file for file in listed if is_wanted(mode, file.name, self._settings)]
+        paths = safe_paths(self._source, folder, names)
+        return _Choice(files, paths, sum(file.size for file in files))
 
     def _folder(self) -> Path:
         scheme, _, rest = self._source.partition("://")
         return model_folder(scheme, rest, self._stores[0].identity)
 
-    async def _bring(
-        self,
-        workspace: Workspace,
-        mirrors: Mirrors,
-        wanted: Sequence[RemoteFile],
-        paths: Mapping[str, Path],
-        state: FetchState,
-    ) -> None:
-        """Make the folder hold the wanted files."""
+    async def _bring(self, workspace: Workspace, mirrors: Mirrors, chosen: _Choice, state: FetchState) -> None:
+        """Make the folder hold the chosen files."""
         store = mirrors.stores[mirrors.current]
-        plan = await make_plan(workspace, wanted, paths, store, full=self._settings.verify == "full")
+        plan = await make_plan(workspace, chosen.files, chosen.paths, store, full=self._settings.verify == "full")
         there = sum(job.file.size for job in plan.held) + sum(job.counted for job in plan.missing)
         state.begin(len(plan.held), there)
         if plan.missing:
             workspace.needed_bytes = plan.needed_bytes
-            await workspace.run(partial(require_space, self._source, workspace.folder, plan.needed_bytes))
+            await workspace.run(partial(require_space, self._source, workspace.folder, workspace.needed_bytes))
             await Transfer(workspace, mirrors, self._settings, state).run(plan.missing)
         state.end()
+
+    def _finish(self, workspace: Workspace, mode: DownloadMode, chosen: _Choice, state: FetchState) -> None:
+        """Leave in the folder what is the model's, and record the mode."""
+        is_listed = partial(is_wanted, mode, settings=self._settings)
+        _remove_vanished(workspace, chosen.paths.keys(), is_listed)
+        _remove_needless(workspace, chosen.paths.keys(), is_listed)
+        self._record(workspace, mode, [file.size for file in chosen.files], state)
 
     def _record(self, workspace: Workspace, mode: DownloadMode, sizes: Sequence[int], state: FetchState) -> None:
         """Record the mode; where that would say nothing new, only that the folder was used."""
@@ -112,7 +130,7 @@ class StoreSource:
             workspace.manifest.touch()
 
 
-def _remove_vanished(workspace: Workspace, names: frozenset[str], is_listed: Callable[[str], bool]) -> None:
+def _remove_vanished(workspace: Workspace, names: Set[str], is_listed: Callable[[str], bool]) -> None:
     """Remove fetched files that the store no longer has: old shards beside new ones would be loaded as well.
 
     A peer lists only what it has fetched itself: of other files nothing is known.
@@ -123,14 +141,17 @@ def _remove_vanished(workspace: Workspace, names: frozenset[str], is_listed: Cal
     workspace.manifest.forget(gone)
 
 
-def _remove_needless(workspace: Workspace, names: frozenset[str], is_listed: Callable[[str], bool]) -> None:
+def _remove_needless(workspace: Workspace, names: Set[str], is_listed: Callable[[str], bool]) -> None:
     """Remove what is left of files that are complete or no longer in the store, unless somebody is fetching them.
 
     A fetch that is killed as soon as a file is recorded cannot do so itself.
     """
+    left = left_in(workspace.folder)
+    if not left:
+        return
     complete = workspace.manifest.refresh().files.keys()
     named = {partial_path(workspace.folder, name): name for name in names}
-    for path in left_in(workspace.folder):
+    for path in left:
         name = named.get(path) or str(read_journal(path.with_suffix(".journal")).header.get("name", path.name))
         is_needless = name in complete if path in named else is_listed(name)
         if is_needless and workspace.locks.try_acquire(name):

@@ -10,9 +10,10 @@ import anyio
 from anyio import CapacityLimiter, Semaphore
 
 from eventinit.downloads.bandwidth import Bandwidth
+from eventinit.downloads.batches import in_portions
 from eventinit.downloads.completion import check, discard, publish, try_open
 from eventinit.downloads.fetch_state import FetchState
-from eventinit.downloads.followed import SMALL_BYTES, Followed
+from eventinit.downloads.followed import Followed
 from eventinit.downloads.interruption import Interruption
 from eventinit.downloads.job import Job
 from eventinit.downloads.large_file import LEAST_RANGE_BYTES, LargeFile, RangeSink, fitting_range_bytes
@@ -34,7 +35,6 @@ FOLLOW_S = 0.2
 
 MOST_STEP_BYTES = 1024 * 1024
 LEAST_STEP_BYTES = 64 * 1024
-BATCH_FILES = 32
 CHECKS = 2
 
 
@@ -57,7 +57,7 @@ class Transfer:
         self._threads = CapacityLimiter(settings.max_concurrency)
         self._checks = Semaphore(CHECKS)
         self._tasks = anyio.create_task_group()
-        self._batches: deque[list[Job]] = deque()
+        self._batches: deque[Sequence[Job]] = deque()
         self._spans: deque[tuple[LargeFile, Span]] = deque()
         self._unopened: deque[Job] = deque()
         self._followed = Followed(workspace)
@@ -69,11 +69,11 @@ class Transfer:
     async def run(self, jobs: Sequence[Job]) -> None:
         """Return when all files are complete; when one fails the others end with it."""
         # So that a kill loses little of any model: all workers together hold about 6 % of what is to come.
-        missing = sum(job.file.size - job.counted for job in jobs)
+        missing = self._workspace.needed_bytes
         self._step = max(LEAST_STEP_BYTES, min(missing // 128, MOST_STEP_BYTES))
         self._range_bytes = fitting_range_bytes(missing, self._settings.max_concurrency)
         self._left = len(jobs)
-        self._queue(jobs)
+        await self._queue(jobs)
         try:
             async with anyio.create_task_group() as watchers:
                 watchers.start_soon(self._follow)
@@ -86,22 +86,11 @@ class Transfer:
             error = _first(group)
             raise error from error.__cause__
 
-    def _queue(self, jobs: Iterable[Job]) -> None:
-        jobs = sorted(jobs, key=lambda job: job.file.size)
-        small = [job for job in jobs if job.file.size <= min(self._step, SMALL_BYTES)]
-        self._unopened.extend(jobs[len(small) :])
-        # Every worker gets several, however few there are.
-        count = max(1, min(BATCH_FILES, len(small) // (4 * self._settings.max_concurrency)))
-        batch: list[Job] = []
-        batch_bytes = 0
-        for job in small:
-            if len(batch) == count or batch_bytes + job.file.size > self._step:
-                self._batches.append(batch)
-                batch, batch_bytes = [], 0
-            batch.append(job)
-            batch_bytes += job.file.size
-        if batch:
-            self._batches.append(batch)
+    async def _queue(self, jobs: Iterable[Job]) -> None:
+        # In a thread, since there may be ten thousands of them.
+        portions = await self._workspace.run(partial(in_portions, jobs, self._step, self._settings.max_concurrency))
+        self._batches.extend(portions.batches)
+        self._unopened.extend(portions.large)
         self._tell()
 
     async def _work(self) -> None:
@@ -267,7 +256,7 @@ class Transfer:
                 self._done(look.complete)
             if look.free:
                 log_event(logging.INFO, "files_taken_over", count=len(look.free))
-                self._queue(look.free)
+                await self._queue(look.free)
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

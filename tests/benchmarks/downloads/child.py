@@ -3,6 +3,7 @@
 The argument is JSON; so is the line that is printed.
 """
 
+import gc
 import hashlib
 import json
 import os
@@ -63,6 +64,7 @@ def measure(name: str, task: Task, process_started: float) -> Figures:
     """Let a contender download, and return what it took."""
     contender, notes = CONTENDERS[name](), Notes()
     contender.prepare()
+    gc.collect()  # what the imports have left is not the download's
     watch = PauseWatch()
     idle, cpu = _memory("VmRSS"), _cpu_s()
     started = time.monotonic()
