@@ -142,18 +142,14 @@ def _remove_vanished(workspace: Workspace, names: Set[str], is_listed: Callable[
 
 
 def _remove_needless(workspace: Workspace, names: Set[str], is_listed: Callable[[str], bool]) -> None:
-    """Remove what is left of files that are complete or no longer in the store, unless somebody is fetching them.
+    """Remove what is left of files that are complete now, or no longer in the store, unless somebody is fetching them.
 
     A fetch that is killed as soon as a file is recorded cannot do so itself.
     """
     left = left_in(workspace.folder)
-    if not left:
-        return
-    complete = workspace.manifest.refresh().files.keys()
-    named = {partial_path(workspace.folder, name): name for name in names}
+    named = {partial_path(workspace.folder, name): name for name in (names if left else ())}
     for path in left:
         name = named.get(path) or str(read_journal(path.with_suffix(".journal")).header.get("name", path.name))
-        is_needless = name in complete if path in named else is_listed(name)
-        if is_needless and workspace.locks.try_acquire(name):
+        if is_listed(name) and workspace.locks.try_acquire(name):
             remove_partial(path)
             workspace.locks.release(name)

@@ -83,8 +83,13 @@ async def test_what_a_kill_has_left_beside_a_complete_file_is_removed(name: str)
 
 
 @pytest.mark.asyncio
-async def test_what_is_left_of_the_weights_stays_when_only_the_tokenizer_is_wanted() -> None:
-    source = StoreSource([ScriptedStore(MODEL, pace_s=0.003)])
+@pytest.mark.parametrize("before", [{}, MODEL])
+async def test_what_is_left_of_new_weights_stays_when_only_the_tokenizer_is_wanted(before: dict[str, bytes]) -> None:
+    """Whether or not there were others before, which are still recorded."""
+    if before:
+        await StoreSource([ScriptedStore(before)]).fetch("MODEL_AND_TOKENIZER", ignore)
+    files = {**MODEL, LARGE: weights(77, 40 * MIB)}
+    source = StoreSource([ScriptedStore(files, pace_s=0.003)])
     with anyio.CancelScope() as scope:
         await source.fetch("MODEL_AND_TOKENIZER", lambda p: scope.cancel() if p.bytes_done > TOTAL // 2 else None)
     assert scope.cancelled_caught
@@ -92,6 +97,7 @@ async def test_what_is_left_of_the_weights_stays_when_only_the_tokenizer_is_want
 
     result = await source.fetch("MODEL_AND_TOKENIZER", ignore)
 
+    assert contents(result.path) == files
     assert result.bytes_fetched < TOTAL * 0.65
 
 
