@@ -1,6 +1,6 @@
 """Whether a model lies where one is looked for, or only in folders below."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from posixpath import dirname
 
@@ -13,7 +13,7 @@ _MARKS = (_CONFIG, "params.json", "model_index.json", "modules.json", "*.gguf", 
 _SHOWN = 3
 
 
-def require_root(source: str, names: Iterable[str]) -> None:
+def require_root(source: str, names: Sequence[str]) -> None:
     """Refuse a place above models, where all of them would be fetched and none found.
 
     Args:
@@ -23,7 +23,6 @@ def require_root(source: str, names: Iterable[str]) -> None:
     Raises:
         ModelNotFoundError: There are models in folders of the place, and none in itself.
     """
-    names = list(names)
     if any("/" not in name and any(fnmatchcase(name, mark) for mark in _MARKS) for name in names):
         return
     below = sorted(dirname(name) for name in names if name.endswith(f"/{_CONFIG}"))

@@ -12,7 +12,7 @@ from anyio import Semaphore
 
 from eventinit.downloads.job import Job
 from eventinit.downloads.manifest import HeldFile
-from eventinit.downloads.partial_file import bytes_present
+from eventinit.downloads.partial_file import bytes_present, left_in
 from eventinit.downloads.remote import RemoteFile, Store
 from eventinit.downloads.verification import can_check, digest_of_file
 from eventinit.downloads.workspace import Workspace
@@ -134,5 +134,5 @@ def _read_again(workspace: Workspace, job: Job, entry: HeldFile, hurry: threadin
 
 
 def _count_partials(workspace: Workspace, missing: Iterable[Job]) -> None:
-    for job in missing if workspace.left else ():
+    for job in missing if left_in(workspace.folder) else ():
         job.counted = bytes_present(workspace.folder, job.file, workspace.boot_id)

@@ -15,7 +15,7 @@ from eventinit.downloads.disk_errors import disk_errors
 from eventinit.downloads.file_lock import FileLocks
 from eventinit.downloads.interruption import Interruption
 from eventinit.downloads.manifest import Manifest
-from eventinit.downloads.partial_file import PartialFile, current_boot, left_in
+from eventinit.downloads.partial_file import PartialFile, current_boot
 from eventinit.threads import run_in_thread
 
 T = TypeVar("T")
@@ -32,7 +32,6 @@ class Workspace:
     """A model's folder with its locks and its manifest, for one fetch.
 
     Attributes:
-        left: The partial files that were there before.
         partials: The partial files that are open.
         needed_bytes: What the fetch needs of the disk, for its errors.
 
@@ -50,7 +49,6 @@ class Workspace:
         self.manifest.begin(source)
         self.partials: set[PartialFile] = set()
         self.needed_bytes = 0
-        self.left = left_in(folder)
         self._made: set[Path] = set()
         self._limiter = CapacityLimiter(THREADS)
         self._changed = threading.Condition()

@@ -64,6 +64,7 @@ def measure(name: str, task: Task, process_started: float) -> Figures:
     """Let a contender download, and return what it took."""
     contender, notes = CONTENDERS[name](), Notes()
     contender.prepare()
+    prepared_at = time.monotonic()
     gc.collect()  # what the imports have left is not the download's
     watch = PauseWatch()
     idle, cpu = _memory("VmRSS"), _cpu_s()
@@ -80,7 +81,7 @@ def measure(name: str, task: Task, process_started: float) -> Figures:
     lags = sorted(end - due for due, end in notes.ticks)
     return Figures(
         seconds=ended - started - notes.startup_s * _RUNS_OF_PROGRAM,
-        startup_s=started - process_started if not notes.startup_s else notes.startup_s,
+        startup_s=prepared_at - process_started if not notes.startup_s else notes.startup_s,
         sync_s=synced_at - ended,
         cpu_s=cpu,
         peak_bytes=peak,
@@ -92,12 +93,12 @@ def measure(name: str, task: Task, process_started: float) -> Figures:
     )
 
 
-def _unpaused_lag_ms(ticks: Sequence[Span], pauses: Sequence[Span] | None) -> float | None:
-    return max(without(tick, pauses) for tick in ticks) * 1000 if ticks and pauses is not None else None
-
-
 _RUNS_OF_PROGRAM = 2
 """A program is started once to do nothing, and once for the download: neither start counts."""
+
+
+def _unpaused_lag_ms(ticks: Sequence[Span], pauses: Sequence[Span] | None) -> float | None:
+    return max(without(tick, pauses) for tick in ticks) * 1000 if ticks and pauses is not None else None
 
 
 def _compare(folder: Path, task: Task) -> None:

@@ -29,14 +29,13 @@ class PauseWatch:
     """Watches from its creation until it is ended.
 
     Attributes:
-        watchers: A process for each processor; none without the right to have them.
+        watchers: A process for each processor; without the right to watch they have ended.
     """
 
     def __init__(self) -> None:
         self.watchers = [_start(processor) for processor in sorted(os.sched_getaffinity(0))]
-        if not all(_output(watcher) for watcher in self.watchers):
-            self.end()
-            self.watchers.clear()
+        for watcher in self.watchers:
+            _wait_for(watcher)
 
     def end(self) -> Sequence[Span] | None:
         """Return when the machine stood still, or None when that is not known."""
@@ -68,9 +67,10 @@ def _start(processor: int) -> "subprocess.Popen[str]":
     )
 
 
-def _output(watcher: "subprocess.Popen[str]") -> str:
-    """Return the line that a watcher begins with, or nothing when it may not watch."""
-    return watcher.stdout.readline() if watcher.stdout else ""
+def _wait_for(watcher: "subprocess.Popen[str]") -> None:
+    """Return when a watcher has begun, or has ended since it may not watch."""
+    if watcher.stdout:
+        watcher.stdout.readline()
 
 
 def main(processor: int) -> None:
